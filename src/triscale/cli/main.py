@@ -1,0 +1,119 @@
+"""`triscale VERB ...`: finds the verb, imports its file alone, and turns a user's mistake into one line."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from triscale.cli.options import HelpShown, UsageError, nearest, parse_options
+
+VERBS = {
+    "list": "the zoo: every network with its params and macs",
+    "describe": "one network's stage table, cost and memory",
+    "scale": "the largest network inside a budget, or at a given phi",
+    "predict": "labels with probabilities for images",
+    "convert": "weights from and to timm, torchvision and others",
+    "demo": "the whole chain in minutes, on real photographs",
+}
+"""Each verb is a row here and a file beside this one."""
+
+MISTAKE, BROKEN_PIPE, INTERRUPTED = 2, 141, 130
+"""Exit codes; the last two are what a shell reports for a process ended by the same signal."""
+
+EXAMPLES = (
+    "triscale describe efficientnet-b0",
+    "triscale scale efficientnet-b0 --macs 1.2G -o b0-1.2g.json",
+    "triscale predict photo.jpg --model efficientnet-lite0",
+)
+
+
+class Verb(Protocol):
+    """What a verb's file holds."""
+
+    Options: type
+    """A dataclass whose docstring is the help's description."""
+    EXAMPLE: str
+    """Command lines that the help ends with."""
+
+    def run(self, options: Any) -> None:
+        """Do it; ValueError and OSError become one line on stderr."""
+
+
+def overview() -> str:
+    """What `triscale` alone prints."""
+    width = max(map(len, VERBS)) + 2
+    return "\n".join(
+        [
+            "Triscale turns a resource budget into a convolutional network.",
+            "",
+            "usage: triscale VERB ...",
+            "",
+            *(f"  {verb:{width}}{purpose}" for verb, purpose in VERBS.items()),
+            "",
+            "start here:",
+            *(f"  {example}" for example in EXAMPLES),
+            "",
+            "`triscale VERB --help` explains a verb, `triscale --version` names this release.",
+        ]
+    )
+
+
+def _version() -> str:
+    import triscale
+
+    return f"triscale {triscale.__version__}"
+
+
+def _dispatch(words: Sequence[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return
+    verb, *rest = words
+    if verb in ("-V", "--version"):
+        print(_version())
+        return
+    if verb not in VERBS:
+        what = "option" if verb.startswith("-") else "verb"
+        raise UsageError(f"unknown {what} {verb}; {nearest(verb, list(VERBS))}")
+    module = cast(Verb, importlib.import_module(f"triscale.cli.{verb}"))
+    try:
+        options: object = parse_options(module.Options, verb, rest, example=module.EXAMPLE)
+    except HelpShown:
+        return
+    module.run(options)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _complain(words: Sequence[str], line: str) -> None:
+    name = f"triscale {words[0]}" if words and words[0] in VERBS else "triscale"
+    print(f"{name}: {line}", file=sys.stderr)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    0: done. 2: a mistake of the user, told in one line on stderr. 130: interrupted. 141: nobody reads the
+    output any more. Anything else that is raised is a defect of ours and keeps its traceback.
+    """
+    words = sys.argv[1:] if words is None else words
+    try:
+        _dispatch(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more on its way out; give it somewhere to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        _complain(words, "interrupted")
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        _complain(words, _one_line(error))
+        return MISTAKE
+    return 0

@@ -1,0 +1,31 @@
+"""NET on the command line: a zoo name, a spec file or a model file."""
+
+from pathlib import Path
+
+from triscale.arch import NetworkSpec, get_network, read_spec
+
+NET_HELP = "zoo name (see `triscale list`), spec file (.json) or model file (.safetensors)"
+
+
+def find_network(net: str) -> NetworkSpec:
+    """The spec behind NET; only model files load torch.
+
+    Raises ValueError for a name that does not exist, with the nearest ones, and for files that hold no spec.
+    """
+    path = Path(net)
+    match path.suffix.lower():
+        case ".json":
+            return read_spec(_existing(path))
+        case ".safetensors":
+            from triscale.models.files import read_description
+
+            return read_description(_existing(path))[0]
+    if path.is_file():
+        raise ValueError(f"{net} is neither a spec file (.json) nor a model file (.safetensors)")
+    return get_network(net)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
