@@ -1,0 +1,92 @@
+"""What Pillow decodes, without the guessing and the warnings of `Image.open`."""
+
+import io
+import re
+import struct
+from typing import Final
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from triscale.data.errors import Unreadable
+from triscale.data.exif import orientation
+from triscale.data.formats import Format
+from triscale.data.limits import Limits
+from triscale.data.pixels import Pixels, rgb_pixels
+
+
+def load(plugin: type[ImageFile], data: bytes, limits: Limits) -> ImageFile:
+    """Decode with one of Pillow's plugins, after its header passed the limits; raises `Unreadable`."""
+    name = plugin.format or plugin.__name__
+    # Pillow's decoders raise nearly anything on damaged data: SyntaxError, struct.error, IndexError ...
+    try:
+        image = plugin(io.BytesIO(data))
+    except Exception as error:
+        raise Unreadable(_reason(name, error)) from None
+    limits.check_size(width=image.width, height=image.height)
+    try:
+        image.load()
+    except Exception as error:
+        raise Unreadable(_reason(name, error)) from None
+    return image
+
+
+def _reason(name: str, error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory to decode the {name}"
+    text = str(error).partition("\n")[0] or type(error).__name__
+    return f"the {name} is damaged or of an unknown kind: {text}"
+
+
+def decode_gif(data: bytes, limits: Limits) -> tuple[Pixels, int]:
+    """RGB (H, W, 3) of the first frame, and orientation 1; raises `Unreadable`."""
+    return rgb_pixels(load(GifImageFile, data, limits)), 1
+
+
+def decode_bmp(data: bytes, limits: Limits) -> tuple[Pixels, int]:
+    """RGB (H, W, 3), and orientation 1; raises `Unreadable`."""
+    return rgb_pixels(load(BmpImageFile, data, limits)), 1
+
+
+def decode_webp(data: bytes, limits: Limits) -> tuple[Pixels, int]:
+    """RGB (H, W, 3) of the first frame as stored, and the EXIF orientation; raises `Unreadable`."""
+    _check_webp_canvas(data, limits)
+    image = load(WebPImageFile, data, limits)
+    return rgb_pixels(image), orientation(image.info.get("exif", b""))
+
+
+def _check_webp_canvas(data: bytes, limits: Limits) -> None:
+    # libwebp allocates the canvas as soon as it is opened. Source: RFC 9649 sections 2.5 to 2.7.
+    if len(data) < 30:
+        raise Unreadable("the WebP is truncated in its header")
+    match data[12:16]:
+        case b"VP8X":
+            width = int.from_bytes(data[24:27], "little") + 1
+            height = int.from_bytes(data[27:30], "little") + 1
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case _:
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    limits.check_size(width=width, height=height)
+
+
+_EXIF_ITEM: Final = re.compile(rb"(infe[\2\3]...(?:..|....)..)Exif", re.DOTALL)
+
+
+def decode_avif(data: bytes, limits: Limits) -> tuple[Pixels, int]:
+    """RGB (H, W, 3) of the first frame as stored, and the orientation it asks for; raises `Unreadable`.
+
+    The orientation is that of the container (irot and imir), which overrules EXIF's by the standard.
+    """
+    try:
+        from PIL.AvifImagePlugin import SUPPORTED, AvifImageFile
+    except ImportError:
+        raise Unreadable(f"this build of Pillow does not read {Format.AVIF}") from None
+    if not SUPPORTED:
+        raise Unreadable(f"this build of Pillow does not read {Format.AVIF}")
+    # Pillow warns of damaged EXIF data here, which holds nothing that is used: hide it.
+    image = load(AvifImageFile, _EXIF_ITEM.sub(rb"\1exif", data), limits)
+    return rgb_pixels(image), orientation(image.info.get("exif", b""))

@@ -1,0 +1,112 @@
+"""From a picture to a network's input: centre crop, resize, normalise."""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from triscale.arch.preprocessing import Interpolation, Preprocessing
+from triscale.data.pixels import Pixels
+
+_PILLOW: Final = {
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+}
+_OPENCV: Final = {Interpolation.BILINEAR: cv2.INTER_LINEAR, Interpolation.BICUBIC: cv2.INTER_CUBIC}
+_SUPPORT: Final = {Interpolation.BILINEAR: 1, Interpolation.BICUBIC: 2}
+"""Half the width of each kernel, in output pixels where the picture shrinks."""
+
+
+class Box(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def centre_crop_box(*, height: int, width: int, preprocessing: Preprocessing) -> Box:
+    """The part of a picture of this size that a network sees at evaluation.
+
+    For a square input: side int(crop * min(height, width)), offsets ((length - side) + 1) // 2, as in the
+    authors' preprocessing.py. Another input keeps its aspect ratio: the crop of the largest such box.
+    """
+    target = preprocessing.resolution
+    if height * target.width <= width * target.height:
+        full_height, full_width = float(height), height * target.width / target.height
+    else:
+        full_height, full_width = width * target.height / target.width, float(width)
+    box_height = max(1, int(preprocessing.crop * full_height))
+    box_width = max(1, int(preprocessing.crop * full_width))
+    return Box((height - box_height + 1) // 2, (width - box_width + 1) // 2, box_height, box_width)
+
+
+def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Crop and resize an RGB picture (H, W, 3) to the network's resolution (height, width, channels), uint8.
+
+    A network of one channel (one mean) sees ITU-R 601 grey, as Pillow's mode L. Pixels stay 0..255:
+    `normalise`, or the device, does the rest.
+    """
+    box = centre_crop_box(height=image.shape[0], width=image.shape[1], preprocessing=preprocessing)
+    resize = _resize_averaging if preprocessing.antialias else _resize_sampling
+    channels = len(preprocessing.mean)
+    if channels == 3:
+        return resize(image, box, preprocessing)
+    if channels == 1:
+        return resize(_grey(image), box, preprocessing)[:, :, None]
+    raise ValueError(f"images have 1 or 3 channels, this network expects {channels}")
+
+
+def _grey(image: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _resize_averaging(image: Pixels, box: Box, preprocessing: Preprocessing) -> Pixels:
+    """Pillow's resize, whose kernel grows as the picture shrinks and reaches past the crop's edge."""
+    target = preprocessing.resolution
+    support = _SUPPORT[preprocessing.interpolation]
+    rows = _with_margin(box.top, box.height, support * box.height / target.height, image.shape[0])
+    columns = _with_margin(box.left, box.width, support * box.width / target.width, image.shape[1])
+    top, left = box.top - rows.start, box.left - columns.start
+    resized = Image.fromarray(image[rows, columns]).resize(
+        (target.width, target.height),
+        _PILLOW[preprocessing.interpolation],
+        box=(left, top, left + box.width, top + box.height),
+    )
+    return np.asarray(resized)
+
+
+def _with_margin(start: int, length: int, support: float, limit: int) -> slice:
+    margin = 2 + int(support)
+    return slice(max(0, start - margin), min(limit, start + length + margin))
+
+
+def _resize_sampling(image: Pixels, box: Box, preprocessing: Preprocessing) -> Pixels:
+    """OpenCV's resize of the crop alone, which samples the kernel's few pixels however much it shrinks."""
+    target = preprocessing.resolution
+    crop = image[box.top : box.top + box.height, box.left : box.left + box.width]
+    resized = cv2.resize(crop, (target.width, target.height), interpolation=_OPENCV[preprocessing.interpolation])
+    return resized.astype(np.uint8, copy=False)
+
+
+def normalisation(
+    preprocessing: Preprocessing,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean and standard deviation per channel of pixels in 0..255: input = (pixel - mean) / std."""
+    scale = np.float64(255)
+    return (
+        (scale * np.array(preprocessing.mean)).astype(np.float32),
+        (scale * np.array(preprocessing.std)).astype(np.float32),
+    )
+
+
+def normalise(images: Pixels, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    """Pixels (N, H, W, C) to a network's input (N, C, H, W), for engines that take numpy arrays."""
+    mean, std = normalisation(preprocessing)
+    inputs = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+    inputs -= mean[:, None, None]
+    inputs /= std[:, None, None]
+    return inputs

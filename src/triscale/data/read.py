@@ -1,0 +1,92 @@
+"""Reading one image, whatever its format, as RGB the right way up."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from triscale.data.errors import ImageError, Unreadable
+from triscale.data.exif import upright
+from triscale.data.formats import Format, identify
+from triscale.data.jpeg import decode_jpeg, read_jpeg_header
+from triscale.data.limits import Limits
+from triscale.data.pillow import decode_avif, decode_bmp, decode_gif, decode_webp
+from triscale.data.pixels import Pixels
+from triscale.data.png import decode_png
+from triscale.data.ppm import decode_ppm
+from triscale.data.tiff import decode_tiff
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image that is no file, such as one from standard input, with the name to call it by."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+Source = Path | ImageBytes
+
+
+def read_image(
+    source: Source | bytes,
+    *,
+    limits: Limits | None = None,
+    minimum_size: tuple[int, int] | None = None,
+) -> Pixels:
+    """Read an image as RGB, uint8 (H, W, 3), turned upright by its EXIF orientation.
+
+    The first bytes decide the format, never the name. Animations give their first frame, TIFF its first
+    page. `data.pixels.rgb_pixels` says how transparency, 16 bits and floats become 8-bit colours.
+
+    `minimum_size` (height, width) lets a larger JPEG be decoded at a half, quarter or eighth of its size,
+    as long as no side gets shorter than that: faster, with slightly different pixels.
+
+    Raises `ImageError`, and nothing else, for what cannot be read: missing, too large, truncated, damaged,
+    of another format.
+    """
+    limits = Limits() if limits is None else limits
+    name = source if isinstance(source, Path) else "<bytes>" if isinstance(source, bytes) else source.name
+    try:
+        data = source if isinstance(source, bytes) else _load(source, limits)
+        limits.check_bytes(len(data))
+        return _decode(data, limits, minimum_size)
+    except Unreadable as error:
+        raise ImageError(name, str(error)) from None
+    except MemoryError:
+        raise ImageError(name, "there is not enough memory to decode it") from None
+
+
+def _load(source: Source, limits: Limits) -> bytes:
+    if isinstance(source, ImageBytes):
+        return source.data
+    try:
+        with source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # 0 for a pipe
+            limits.check_bytes(size)
+            return file.read() if size else file.read(limits.file_bytes + 1)
+    except OSError as error:
+        raise Unreadable((error.strerror or str(error)).lower()) from None
+    except ValueError as error:  # a name with a zero byte
+        raise Unreadable(str(error)) from None
+
+
+def _decode(data: bytes, limits: Limits, minimum_size: tuple[int, int] | None) -> Pixels:
+    image_format = identify(data)
+    if image_format is Format.JPEG:
+        header = read_jpeg_header(data, limits)
+        return upright(decode_jpeg(data, header, minimum_size), orientation=header.orientation)
+    pixels, orientation = _DECODERS[image_format](data, limits)
+    return upright(pixels, orientation=orientation)
+
+
+_DECODERS: Final[dict[Format, Callable[[bytes, Limits], tuple[Pixels, int]]]] = {
+    Format.PNG: decode_png,
+    Format.GIF: decode_gif,
+    Format.BMP: decode_bmp,
+    Format.WEBP: decode_webp,
+    Format.TIFF: decode_tiff,
+    Format.PPM: decode_ppm,
+    Format.AVIF: decode_avif,
+}

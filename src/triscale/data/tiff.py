@@ -1,0 +1,188 @@
+"""TIFF: the first page, rewritten to the tags that its pixels depend on; Pillow and libtiff decode that."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
+
+from triscale.data.errors import Unreadable
+from triscale.data.exif import ORIENTATION_TAG
+from triscale.data.limits import Limits
+from triscale.data.pillow import load
+from triscale.data.pixels import Pixels, rgb_pixels
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _PLANAR = 273, 277, 278, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS = 322, 323, 324
+
+_LEFT_OUT: Final = {
+    _WIDTH: 0,
+    _HEIGHT: 0,
+    _COMPRESSION: 1,
+    _PHOTOMETRIC: 0,
+    266: 1,  # fill order
+    ORIENTATION_TAG: 1,
+    _SAMPLES: 1,
+    _STRIP_ROWS: 2**32 - 1,
+    _PLANAR: 1,
+    292: 0,  # T4 options
+    293: 0,  # T6 options
+    317: 1,  # predictor
+    _TILE_WIDTH: 0,
+    _TILE_HEIGHT: 0,
+    531: 1,  # YCbCr positioning
+}
+"""Tags of one integer, and what each means when it is left out."""
+_PIECE_TAGS: Final = frozenset({_STRIP_OFFSETS, 279, _TILE_OFFSETS, 325})
+"""One value for each strip or tile: where it is, how long it is."""
+_LIST_TAGS: Final = frozenset(
+    {
+        _BITS,
+        320,  # colour map
+        338,  # extra samples
+        339,  # sample format
+        347,  # JPEG tables
+        529,  # YCbCr coefficients
+        530,  # YCbCr subsampling
+        532,  # reference black and white
+    }
+)
+_LONGEST_LIST: Final = 3 * 2**16
+"""The colour map of 16-bit indices."""
+_TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_INTEGERS: Final = {1: "B", 3: "H", 4: "L", 16: "Q"}
+
+_SEPARATE_PLANES: Final = 2
+_OLD_JPEG: Final = 6
+_WHITE_IS_ZERO: Final = 0
+
+
+def decode_tiff(data: bytes, limits: Limits) -> tuple[Pixels, int]:
+    """RGB (H, W, 3) of the first page as stored, and its orientation; raises `Unreadable`.
+
+    Other pages, EXIF data and profiles never reach the decoder, which warns of damage there.
+    Source: TIFF 6.0 section 2, and the BigTIFF design.
+    """
+    directory = _Directory(data)
+    limits.check_size(width=directory.number(_WIDTH), height=directory.number(_HEIGHT))
+    if directory.number(_COMPRESSION) == _OLD_JPEG:
+        raise Unreadable("the TIFF has old-style JPEG compression, which is not read")
+    _check_pieces(directory, limits)
+    image = load(TiffImageFile, directory.alone(), limits)
+    pixels = rgb_pixels(image, sample_bits=directory.first(_BITS))
+    if directory.number(_PHOTOMETRIC) == _WHITE_IS_ZERO and image.mode in ("I;16", "F"):
+        np.subtract(255, pixels, out=pixels)  # Pillow does so for its other modes alone
+    turned = directory.number(ORIENTATION_TAG)
+    return pixels, turned if 1 <= turned <= 8 else 1
+
+
+def _check_pieces(directory: "_Directory", limits: Limits) -> None:
+    """Strips or tiles must cover the picture once: Pillow leaves what is missing black without a word."""
+    width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
+    if _STRIP_OFFSETS in directory.tags:
+        across, down = width, min(directory.number(_STRIP_ROWS), height)
+        found = directory.tags[_STRIP_OFFSETS].count
+    elif _TILE_OFFSETS in directory.tags:
+        across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_HEIGHT)
+        found = directory.tags[_TILE_OFFSETS].count
+    else:
+        raise Unreadable("the TIFF does not say where its pixels are")
+    if across < 1 or down < 1 or across * down > limits.pixels:
+        raise Unreadable(f"the TIFF has pieces of {across} x {down} pixels")
+    planes = directory.number(_SAMPLES) if directory.number(_PLANAR) == _SEPARATE_PLANES else 1
+    wanted = -(-width // across) * -(-height // down) * planes
+    if found != wanted:
+        raise Unreadable(f"the TIFF has {found} strips or tiles where {wanted} make up the picture")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tag:
+    kind: int
+    count: int
+    value: bytes
+    """The last 4 (BigTIFF: 8) bytes of the entry: the value, or where it lies in the file."""
+
+
+class _Directory:
+    """The tags of the first page that its pixels depend on, each proved to lie within the file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._order = "<" if data[:2] == b"II" else ">"
+        (version,) = self._unpack("H", 2)
+        self._big = version == 43
+        self._offset = "Q" if self._big else "L"
+        self._offset_bytes = 8 if self._big else 4
+        (start,) = self._unpack(self._offset, self._offset_bytes)
+        self.tags = self._read(start)
+
+    def number(self, tag: int) -> int:
+        """The value of a tag of one integer, or what its absence means."""
+        return self.first(tag) if tag in self.tags else _LEFT_OUT[tag]
+
+    def first(self, tag: int) -> int:
+        """The first integer of a tag; 1 for bits per sample that are left out."""
+        if tag not in self.tags:
+            return 1
+        entry = self.tags[tag]
+        if entry.kind not in _INTEGERS:
+            raise Unreadable(f"the TIFF has a tag {tag} that is no integer")
+        code = self._order + _INTEGERS[entry.kind]
+        if entry.count * _TYPE_BYTES[entry.kind] <= self._offset_bytes:
+            return int(struct.unpack_from(code, entry.value)[0])
+        (at,) = struct.unpack(self._order + self._offset, entry.value)
+        return int(struct.unpack_from(code, self._data, at)[0])
+
+    def alone(self) -> bytes:
+        """The file with these tags as its only directory, written after its end; without orientation."""
+        start = len(self._data) + len(self._data) % 2
+        kept = sorted((number, tag) for number, tag in self.tags.items() if number != ORIENTATION_TAG)
+        copy = bytearray(self._data)
+        struct.pack_into(self._order + self._offset, copy, self._offset_bytes, start)
+        copy += bytes(start - len(copy))
+        copy += struct.pack(self._order + ("Q" if self._big else "H"), len(kept))
+        for number, tag in kept:
+            copy += struct.pack(self._order + "HH" + self._offset, number, tag.kind, tag.count) + tag.value
+        copy += bytes(self._offset_bytes)
+        return bytes(copy)
+
+    def _unpack(self, codes: str, at: int) -> tuple[int, ...]:
+        try:
+            return struct.unpack_from(self._order + codes, self._data, at)
+        except (struct.error, OverflowError):
+            raise Unreadable("the TIFF is truncated: it points behind its end") from None
+
+    def _read(self, start: int) -> dict[int, _Tag]:
+        (count,) = self._unpack("Q" if self._big else "H", start)
+        if count >= 2**16:
+            raise Unreadable(f"the TIFF has {count} tags")
+        entry_bytes = 4 + 2 * self._offset_bytes
+        first = start + (8 if self._big else 2)
+        tags: dict[int, _Tag] = {}
+        elsewhere_bytes = 0
+        for at in range(first, first + count * entry_bytes, entry_bytes):
+            number, kind, length = self._unpack("HH" + self._offset, at)
+            if kind not in _TYPE_BYTES or length == 0 or number in tags:
+                continue
+            if number in _LEFT_OUT:
+                longest = 1
+            elif number in _PIECE_TAGS:
+                longest = len(self._data)
+            elif number in _LIST_TAGS:
+                longest = _LONGEST_LIST
+            else:
+                continue
+            if length > longest:
+                raise Unreadable(f"the TIFF has {length} values in tag {number}")
+            value_at = at + 4 + self._offset_bytes
+            size = length * _TYPE_BYTES[kind]
+            if size > self._offset_bytes:
+                self._unpack(f"{size}x", self._unpack(self._offset, value_at)[0])
+                elsewhere_bytes += size
+            value = self._data[value_at : value_at + self._offset_bytes]
+            tags[number] = _Tag(kind=kind, count=length, value=value)
+        if elsewhere_bytes > len(self._data):
+            raise Unreadable("the TIFF has tags that overlap")
+        return tags
