@@ -1,0 +1,84 @@
+# `make` says what each target does. Needs Python 3.11 or newer with pip; everything else goes into $(VENV).
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+VENV ?= .venv
+TORCH ?= 2.13.0
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+PY := $(VENV)/bin/python
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format types pytest bench constraints clean
+
+# Read by pip, also where it builds a package in an environment apart.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+DEMO_EXTRAS := lite,photos
+TEST_EXTRAS := dev,keras,lite,peers,photos
+DEMO_READY := $(VENV)/demo-ready
+TEST_READY := $(VENV)/test-ready
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+demo: $(DEMO_READY) ## Solve a budget and classify real photographs: the whole chain in minutes
+	@$(VENV)/bin/triscale demo $(DEMO_ARGS)
+
+test: lint types pytest ## Everything a change must pass: lint, types, tests
+
+lint: $(TEST_READY) ## Check style and formatting (ruff)
+	@echo "Checking style and formatting"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet . || { echo "Badly formatted: run 'make format'"; exit 1; }
+
+format: $(TEST_READY) ## Format the code and mend what ruff can
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
+
+types: $(TEST_READY) ## Check types (mypy --strict)
+	@echo "Checking types"
+	@$(PY) -m mypy --strict src
+
+pytest: $(TEST_READY) ## Run the tests; PYTEST_ARGS="tests/cost -k memory" narrows
+	@echo "Running the tests"
+	@$(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal $(PYTEST_ARGS)
+
+test-slow: $(TEST_READY) ## Run the tests marked slow
+	@$(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal -m slow $(PYTEST_ARGS)
+
+bench: $(TEST_READY) ## Run every benchmark, each beside its peers in one process
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
+
+constraints: ## Resolve every package anew and write constraints.txt (TORCH=2.13.0 chooses torch)
+	@echo "Resolving in $(VENV)-resolve: torch $(TORCH), all else the newest that fits"
+	@rm -rf $(VENV)-resolve && $(PYTHON) -m venv --without-pip $(VENV)-resolve
+	@unset PIP_CONSTRAINT PIP_BUILD_CONSTRAINT; \
+	  $(PYTHON) -m pip --python $(VENV)-resolve/bin/python install -qq pip && \
+	  $(VENV)-resolve/bin/python -m pip install -qq --editable '.[$(TEST_EXTRAS)]' torch==$(TORCH)
+	@{ echo "# What CI installs. Written by 'make constraints'; change pyproject.toml, not this file."; \
+	   $(VENV)-resolve/bin/python -m pip list --format=freeze --exclude triscale \
+	     | sed -E 's/\+[a-z0-9.]+$$//' | LC_ALL=C sort --ignore-case; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt && rm -rf $(VENV)-resolve
+
+clean: ## Remove the environment, caches and build products
+	rm -rf $(VENV) $(VENV)-resolve build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ---- Set-up: each environment file is made once, and again after a change of what it was made from.
+$(PY):
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(PY) install -qq pip
+
+$(DEMO_READY): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing Triscale with its example weights and photographs into $(VENV) (minutes the first time)"
+	@$(PY) -m pip install -qq --editable '.[$(DEMO_EXTRAS)]'
+	@touch $@
+
+$(TEST_READY): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing Triscale and all that its tests compare with into $(VENV) (minutes the first time)"
+	@$(PY) -m pip install -qq --editable '.[$(TEST_EXTRAS)]'
+	@touch $@

@@ -1,0 +1,14 @@
+"""What every test shares: one thread a worker, Keras on torch, and one hypothesis profile."""
+
+import os
+
+from hypothesis import settings
+
+# Workers share the cores; read when torch is first imported, so that tests without torch stay quick.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["KERAS_BACKEND"] = "torch"
+
+# A passing change stays passing: examples are the same each time. `--hypothesis-profile=search` draws new ones.
+settings.register_profile("gate", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile("gate")
