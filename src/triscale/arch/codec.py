@@ -11,7 +11,6 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -34,8 +33,7 @@ def encode(value: Any) -> Any:
     return value.value if isinstance(value, StrEnum) else value
 
 
-@lru_cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

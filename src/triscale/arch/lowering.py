@@ -81,13 +81,19 @@ def _lower_mbconv(block: Block) -> LoweredBlock:
 
 def _lower_fused_mbconv(block: Block) -> LoweredBlock:
     """Expand kxk, norm, act, [squeeze-excite], project 1x1, norm; with expansion 1 only kxk, norm, act."""
-    inner, shape = block.inner_channels, {"kernel": block.kernel, "stride": block.stride}
-    shortcut = () if block.skip else None
-    if inner == block.in_channels:
-        return LoweredBlock(_conv_norm("", block, block.in_channels, block.out_channels, **shape), shortcut)
-    expand = _conv_norm("expand", block, block.in_channels, inner, **shape)
-    project = _conv_norm("project", block, inner, block.out_channels, activate=False)
-    return LoweredBlock((*expand, *_squeeze_excite(block), *project), shortcut)
+    inner, outputs = block.inner_channels, block.out_channels
+    expands = inner != block.in_channels
+    first = _conv_norm(
+        "expand" if expands else "",
+        block,
+        block.in_channels,
+        inner if expands else outputs,
+        kernel=block.kernel,
+        stride=block.stride,
+    )
+    project = _conv_norm("project", block, inner, outputs, activate=False) if expands else ()
+    squeeze = _squeeze_excite(block) if expands else ()
+    return LoweredBlock((*first, *squeeze, *project), () if block.skip else None)
 
 
 def _lower_depthwise_separable(block: Block) -> LoweredBlock:

@@ -36,7 +36,8 @@ def scale(spec: NetworkSpec, coefficients: Coefficients, *, name: str | None = N
         spec,
         name=name or spec.name,
         resolution=Resolution(
-            round_resolution(coefficients.resolution * height), round_resolution(coefficients.resolution * width)
+            round_resolution(coefficients.resolution * height),
+            round_resolution(coefficients.resolution * width),
         ),
         stages=tuple(_scale_stage(stage, coefficients, spec.rounding) for stage in spec.stages),
     )

@@ -126,7 +126,11 @@ class Stage:
             raise ValueError(f"{operator} has no expansion, got {self.expansion}; leave it at 1")
         if operator is Operator.BOTTLENECK and self.channels % self.expansion:
             raise ValueError(f"bottleneck channels {self.channels} must be a multiple of expansion {self.expansion}")
-        if operator not in SQUEEZING and (self.se_ratio, self.skip, self.expansion_base) != (0, Skip.NONE, None):
+        if operator not in SQUEEZING and (self.se_ratio, self.skip, self.expansion_base) != (
+            0,
+            Skip.NONE,
+            None,
+        ):
             raise ValueError(f"{operator} takes no se_ratio, skip or expansion_base; leave them out")
         if operator is Operator.FUSED_MBCONV and self.expansion == 1 and self.se_ratio:
             raise ValueError("fused_mbconv with expansion 1 is one convolution and takes no se_ratio; set it to 0")

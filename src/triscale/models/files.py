@@ -4,7 +4,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +24,15 @@ LARGEST_HEADER = 16 << 20
 """Bytes; the largest zoo network's header takes about 300 kB."""
 
 
-def _metadata(spec: NetworkSpec, card: ModelCard) -> dict[str, str]:
+class Model(NamedTuple):
+    """A network and what is needed to use it."""
+
+    network: Network
+    card: ModelCard
+
+
+def model_metadata(spec: NetworkSpec, card: ModelCard) -> dict[str, str]:
+    """What the header of a model file says beside its tensors."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -47,7 +55,7 @@ def save_model(path: Path, network: Network, card: ModelCard) -> None:
         raise ValueError(f"{len(card.class_names)} class names for {network.spec.classes} classes")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=_metadata(network.spec, card))
+        save_file(tensors, temporary, metadata=model_metadata(network.spec, card))
 
 
 def _check_header(path: Path) -> None:
@@ -136,7 +144,7 @@ def network_with(spec: NetworkSpec, tensors: Mapping[str, Tensor], *, where: str
     return network.set_memory_format(torch.channels_last).eval()
 
 
-def load_model(path: Path) -> tuple[Network, ModelCard]:
+def load_model(path: Path) -> Model:
     """The network, in evaluation mode on the CPU, and the card of a model file.
 
     Nothing in the file is executed. Raises ValueError, in one line, for anything that is not a whole model file.
@@ -145,4 +153,4 @@ def load_model(path: Path) -> tuple[Network, ModelCard]:
         raise ValueError(f"there is no model file {path}")
     tensors, metadata = read_tensors(path)
     spec, card = _described(metadata, path)
-    return network_with(spec, tensors, where=str(path)), card
+    return Model(network_with(spec, tensors, where=str(path)), card)

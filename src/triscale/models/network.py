@@ -35,7 +35,9 @@ class BlockModule(nn.Module):
 def _fold(lowered: LoweredBlock) -> LoweredBlock:
     shortcut = lowered.shortcut
     return LoweredBlock(
-        fold_norms(lowered.branch), shortcut if shortcut is None else fold_norms(shortcut), fold_norms(lowered.after)
+        fold_norms(lowered.branch),
+        shortcut if shortcut is None else fold_norms(shortcut),
+        fold_norms(lowered.after),
     )
 
 

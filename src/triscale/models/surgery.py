@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from triscale.arch.preprocessing import Preprocessing
-from triscale.models.card import ModelCard
+from triscale.models.files import Model
 from triscale.models.network import Network, assemble
 
 logger = logging.getLogger(__name__)
@@ -65,18 +65,18 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
 
 
 def adapt(
-    network: Network,
-    card: ModelCard,
+    model: Model,
     *,
     classes: int | None = None,
     input_channels: int | None = None,
     seed: int | None = None,
-) -> tuple[Network, ModelCard]:
-    """`network` and `card` for other data; what is not asked for stays.
+) -> Model:
+    """`model` for other data; what is not asked for stays.
 
     Another number of classes starts a fresh classifier; another number of input channels adapts the first
     convolution's weights. Each is logged as a warning, since it changes what the network answers.
     """
+    network, card = model
     if input_channels is not None and input_channels != network.spec.input_channels:
         network = adapt_input_channels(network, input_channels)
         card = replace(card, preprocessing=adapt_preprocessing(card.preprocessing, input_channels))
@@ -89,4 +89,4 @@ def adapt(
         )
         network.reset_classifier(classes, seed=seed)
         card = card.without_classes()
-    return network, card
+    return Model(network, card)

@@ -10,12 +10,18 @@ _STEM = (conv(7, 2, 64), max_pool(3, 2, 64))
 
 def _basic_stages(*layers: int) -> tuple[Stage, ...]:
     rows = ((1, 64), (2, 128), (2, 256), (2, 512))
-    return (*_STEM, *(basic(3, stride, channels, n) for (stride, channels), n in zip(rows, layers, strict=True)))
+    return (
+        *_STEM,
+        *(basic(3, stride, channels, n) for (stride, channels), n in zip(rows, layers, strict=True)),
+    )
 
 
 def _bottleneck_stages(*layers: int) -> tuple[Stage, ...]:
     rows = ((1, 256), (2, 512), (2, 1024), (2, 2048))
-    return (*_STEM, *(bottleneck(3, stride, 4, channels, n) for (stride, channels), n in zip(rows, layers, strict=True)))
+    return (
+        *_STEM,
+        *(bottleneck(3, stride, 4, channels, n) for (stride, channels), n in zip(rows, layers, strict=True)),
+    )
 
 
 RESNET18 = NetworkSpec(

@@ -1,0 +1,1 @@
+"""Running networks: engines, prediction, latency."""

@@ -1,0 +1,80 @@
+"""Labels with probabilities for images, a bounded number of them in memory at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from triscale.data.batches import read_batches
+from triscale.data.errors import ImageError
+from triscale.data.read import Source
+from triscale.deploy.eager import Engine, eager_engine
+from triscale.models.files import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One answer of the classifier."""
+
+    index: int
+    """Output of the classifier, from 0."""
+    name: str
+    """The class's name; its index as text where the model names none."""
+    probability: float
+    """Softmax over all classes, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of one image: labels, the likeliest first, or why the image could not be read."""
+
+    path: str
+    labels: tuple[Label, ...] = ()
+    error: str | None = None
+
+
+def top_labels(logits: Tensor, *, class_names: tuple[str, ...], top: int) -> tuple[Label, ...]:
+    """The `top` likeliest classes of one image's logits (classes,)."""
+    probabilities = torch.softmax(logits.double(), 0)
+    best = probabilities.topk(min(top, len(probabilities)))
+    return tuple(
+        Label(index, class_names[index] if class_names else str(index), probability)
+        for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
+def predict(
+    model: Model,
+    sources: Iterable[Source],
+    *,
+    top: int = 5,
+    batch_size: int = 16,
+    workers: int | None = None,
+    engine: Engine | None = None,
+) -> Iterator[Prediction]:
+    """One `Prediction` for each image of `sources`, in their order; a broken image never stops the rest.
+
+    Images are read by `workers` threads while the network runs, and prepared as the model's card says. `engine`
+    defaults to torch on the CPU. Raises ValueError for a `top` or `batch_size` below 1, and for a model without
+    classes.
+    """
+    if top < 1 or batch_size < 1:
+        raise ValueError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
+    if not model.network.spec.classes:
+        raise ValueError(f"{model.network.spec.name} has no classes to predict; reset_classifier gives it some")
+    engine = engine or eager_engine(model)
+    return _predictions(model, sources, engine, top=top, batch_size=batch_size, workers=workers)
+
+
+def _predictions(
+    model: Model, sources: Iterable[Source], engine: Engine, *, top: int, batch_size: int, workers: int | None
+) -> Iterator[Prediction]:
+    names = model.card.class_names
+    for batch in read_batches(sources, model.card.preprocessing, batch_size=batch_size, workers=workers):
+        logits = iter(engine(batch.images)) if len(batch.images) else iter(())
+        for name, error in batch.outcomes:
+            if error is None:
+                yield Prediction(name, top_labels(next(logits), class_names=names, top=top))
+            else:
+                yield Prediction(name, error=error.reason if isinstance(error, ImageError) else str(error))
