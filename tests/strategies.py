@@ -73,9 +73,9 @@ def network_specs(
 ) -> NetworkSpec:
     """Small networks over everything a spec can say.
 
-    Every operator, kernel 1 to 7, stride 1 to 3, expansion and its base, squeeze-and-excitation, skip, padding,
-    activation, resolutions that are odd, even and not square, 1 to 5 input channels, 0 to `max_classes` classes.
-    The defaults build and run in milliseconds. Dropout and stochastic depth stay below 1.
+    Every operator, kernels 1 to 7, strides 1 to 3, expansion and its base, squeeze-and-excitation, skip,
+    padding, activation; resolutions that are odd, even and not square; 1 to 5 input channels; 0 to 12 classes. The
+    defaults build and run in milliseconds. Dropout and stochastic depth stay below 1.
     """
     input_channels = draw(st.integers(1, 5))
     stages: list[Stage] = []
