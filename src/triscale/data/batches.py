@@ -16,7 +16,6 @@ from triscale.data.pixels import Pixels
 from triscale.data.preprocess import preprocess
 from triscale.data.read import Source, read_image
 
-
 _Result = tuple[Source, Pixels | ImageError]
 
 

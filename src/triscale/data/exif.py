@@ -50,7 +50,7 @@ def upright(image: Pixels, *, orientation: int) -> Pixels:
         case 6:
             turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
         case 7:
-            turned = cv2.flip(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE), 1)
+            turned = cv2.flip(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE), 0)
         case 8:
             turned = cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)
         case _:

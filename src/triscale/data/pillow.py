@@ -73,7 +73,7 @@ def _check_webp_canvas(data: bytes, limits: Limits) -> None:
     limits.check_size(width=width, height=height)
 
 
-_EXIF_ITEM: Final = re.compile(rb"(infe[\2\3]...(?:..|....)..)Exif", re.DOTALL)
+_EXIF_ITEM: Final = re.compile(rb"(infe[\x02\x03]...(?:..|....)..)Exif", re.DOTALL)
 
 
 def decode_avif(data: bytes, limits: Limits) -> tuple[Pixels, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL.TiffImagePlugin import TiffImageFile
 
 from triscale.data.errors import Unreadable
@@ -14,8 +15,8 @@ from triscale.data.pillow import load
 from triscale.data.pixels import Pixels, rgb_pixels
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _PLANAR = 273, 277, 278, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS = 322, 323, 324
+_STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 
 _LEFT_OUT: Final = {
     _WIDTH: 0,
@@ -35,7 +36,7 @@ _LEFT_OUT: Final = {
     531: 1,  # YCbCr positioning
 }
 """Tags of one integer, and what each means when it is left out."""
-_PIECE_TAGS: Final = frozenset({_STRIP_OFFSETS, 279, _TILE_OFFSETS, 325})
+_PIECE_TAGS: Final = frozenset({_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES})
 """One value for each strip or tile: where it is, how long it is."""
 _LIST_TAGS: Final = frozenset(
     {
@@ -52,9 +53,10 @@ _LIST_TAGS: Final = frozenset(
 _LONGEST_LIST: Final = 3 * 2**16
 """The colour map of 16-bit indices."""
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-_INTEGERS: Final = {1: "B", 3: "H", 4: "L", 16: "Q"}
+_INTEGERS: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
 
 _SEPARATE_PLANES: Final = 2
+_UNCOMPRESSED: Final = 1
 _OLD_JPEG: Final = 6
 _WHITE_IS_ZERO: Final = 0
 
@@ -62,8 +64,9 @@ _WHITE_IS_ZERO: Final = 0
 def decode_tiff(data: bytes, limits: Limits) -> tuple[Pixels, int]:
     """RGB (H, W, 3) of the first page as stored, and its orientation; raises `Unreadable`.
 
-    Other pages, EXIF data and profiles never reach the decoder, which warns of damage there.
-    Source: TIFF 6.0 section 2, and the BigTIFF design.
+    Other pages, EXIF data and profiles never reach the decoder, which warns of damage there. Of damage in
+    compressed pixels libtiff itself writes a line to standard error, which Python cannot keep it from.
+    Source: TIFF 6.0 sections 2, 3 and 15, and the BigTIFF design.
     """
     directory = _Directory(data)
     limits.check_size(width=directory.number(_WIDTH), height=directory.number(_HEIGHT))
@@ -79,22 +82,34 @@ def decode_tiff(data: bytes, limits: Limits) -> tuple[Pixels, int]:
 
 
 def _check_pieces(directory: "_Directory", limits: Limits) -> None:
-    """Strips or tiles must cover the picture once: Pillow leaves what is missing black without a word."""
+    """Strips or tiles must lie in the file and cover the picture once.
+
+    Pillow leaves what is missing black without a word, and decodes a piece as often as it is listed.
+    """
     width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
     if _STRIP_OFFSETS in directory.tags:
         across, down = width, min(directory.number(_STRIP_ROWS), height)
-        found = directory.tags[_STRIP_OFFSETS].count
-    elif _TILE_OFFSETS in directory.tags:
-        across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_HEIGHT)
-        found = directory.tags[_TILE_OFFSETS].count
+        offsets_tag, bytes_tag = _STRIP_OFFSETS, _STRIP_BYTES
     else:
-        raise Unreadable("the TIFF does not say where its pixels are")
+        across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_HEIGHT)
+        offsets_tag, bytes_tag = _TILE_OFFSETS, _TILE_BYTES
     if across < 1 or down < 1 or across * down > limits.pixels:
         raise Unreadable(f"the TIFF has pieces of {across} x {down} pixels")
-    planes = directory.number(_SAMPLES) if directory.number(_PLANAR) == _SEPARATE_PLANES else 1
+    samples = directory.number(_SAMPLES)
+    planes = samples if directory.number(_PLANAR) == _SEPARATE_PLANES else 1
     wanted = -(-width // across) * -(-height // down) * planes
-    if found != wanted:
+    found = directory.count(offsets_tag)
+    if found != wanted or directory.count(bytes_tag) != wanted:
         raise Unreadable(f"the TIFF has {found} strips or tiles where {wanted} make up the picture")
+    offsets, sizes = directory.integers(offsets_tag), directory.integers(bytes_tag)
+    longest = directory.file_bytes
+    if max(offsets.max(), sizes.max()) > longest or (offsets + sizes).max() > longest:
+        raise Unreadable("the TIFF is truncated: it ends before its pixels")
+    if directory.number(_COMPRESSION) == _UNCOMPRESSED:
+        row_bytes = -(-across * directory.first(_BITS) * (samples // planes) // 8)
+        rows = height if offsets_tag == _STRIP_OFFSETS else wanted // planes * down
+        if int(sizes.sum()) < planes * rows * row_bytes:
+            raise Unreadable("the TIFF is truncated: its strips or tiles are too short")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +125,7 @@ class _Directory:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.file_bytes = len(data)
         self._order = "<" if data[:2] == b"II" else ">"
         (version,) = self._unpack("H", 2)
         self._big = version == 43
@@ -122,18 +138,26 @@ class _Directory:
         """The value of a tag of one integer, or what its absence means."""
         return self.first(tag) if tag in self.tags else _LEFT_OUT[tag]
 
+    def count(self, tag: int) -> int:
+        """How many values a tag has."""
+        return self.tags[tag].count if tag in self.tags else 0
+
     def first(self, tag: int) -> int:
         """The first integer of a tag; 1 for bits per sample that are left out."""
+        return int(self.integers(tag)[0]) if tag in self.tags else 1
+
+    def integers(self, tag: int) -> npt.NDArray[np.uint64]:
+        """All integers of a tag; none if it is left out."""
         if tag not in self.tags:
-            return 1
+            return np.empty(0, np.uint64)
         entry = self.tags[tag]
         if entry.kind not in _INTEGERS:
             raise Unreadable(f"the TIFF has a tag {tag} that is no integer")
-        code = self._order + _INTEGERS[entry.kind]
-        if entry.count * _TYPE_BYTES[entry.kind] <= self._offset_bytes:
-            return int(struct.unpack_from(code, entry.value)[0])
-        (at,) = struct.unpack(self._order + self._offset, entry.value)
-        return int(struct.unpack_from(code, self._data, at)[0])
+        dtype = np.dtype(self._order + _INTEGERS[entry.kind])
+        data, at = entry.value, 0
+        if entry.count * dtype.itemsize > self._offset_bytes:
+            data, at = self._data, struct.unpack(self._order + self._offset, entry.value)[0]
+        return np.frombuffer(data, dtype, entry.count, at).astype(np.uint64)
 
     def alone(self) -> bytes:
         """The file with these tags as its only directory, written after its end; without orientation."""
