@@ -29,7 +29,7 @@ LAYERS = {
     "arch": Layer(),
     "cost": Layer("arch"),
     "scaling": Layer("arch cost"),
-    "report": Layer("arch cost scaling storage", "jinja2 matplotlib"),
+    "report": Layer("arch cost scaling storage", "jinja2 matplotlib numpy"),
     "data": Layer("arch", "PIL cv2 numpy simplejpeg"),
     "models": Layer("arch storage", "filelock h5py huggingface_hub numpy rich safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),

@@ -32,6 +32,13 @@ def scale(spec: NetworkSpec, coefficients: Coefficients, *, name: str | None = N
     rows say so keep their layers or channels. Operators, strides, expansions and classes never change.
     """
     height, width = spec.resolution
+    stages: list[Stage] = []
+    for stage in spec.stages:
+        scaled = _scale_stage(stage, coefficients, spec.rounding)
+        if stage.operator is Operator.MAX_POOL:
+            # A pool has the channels of what it pools, however those were rounded.
+            scaled = replace(scaled, channels=stages[-1].channels if stages else spec.input_channels)
+        stages.append(scaled)
     return replace(
         spec,
         name=name or spec.name,
@@ -39,5 +46,5 @@ def scale(spec: NetworkSpec, coefficients: Coefficients, *, name: str | None = N
             round_resolution(coefficients.resolution * height),
             round_resolution(coefficients.resolution * width),
         ),
-        stages=tuple(_scale_stage(stage, coefficients, spec.rounding) for stage in spec.stages),
+        stages=tuple(stages),
     )

@@ -1,14 +1,16 @@
 """Labels with probabilities for images, a bounded number of them in memory at a time."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from triscale.data.batches import read_batches
+from triscale.data.batches import Batch, read_batches
 from triscale.data.errors import ImageError
-from triscale.data.read import Source
+from triscale.data.limits import Limits
+from triscale.data.read import ImageBytes, Source
 from triscale.deploy.eager import Engine, eager_engine
 from triscale.models.files import Model
 
@@ -51,30 +53,37 @@ def predict(
     top: int = 5,
     batch_size: int = 16,
     workers: int | None = None,
+    limits: Limits | None = None,
     engine: Engine | None = None,
 ) -> Iterator[Prediction]:
     """One `Prediction` for each image of `sources`, in their order; a broken image never stops the rest.
 
-    Images are read by `workers` threads while the network runs, and prepared as the model's card says. `engine`
-    defaults to torch on the CPU. Raises ValueError for a `top` or `batch_size` below 1, and for a model without
-    classes.
+    Images are read by `workers` threads (one a core by default) while the network runs, and prepared as the model's
+    card says; `limits` bounds what one image may take. `engine` defaults to torch on the CPU. Raises ValueError for a
+    `top` or `batch_size` below 1, and for a model without classes.
     """
     if top < 1 or batch_size < 1:
         raise ValueError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
     if not model.network.spec.classes:
         raise ValueError(f"{model.network.spec.name} has no classes to predict; reset_classifier gives it some")
-    engine = engine or eager_engine(model)
-    return _predictions(model, sources, engine, top=top, batch_size=batch_size, workers=workers)
+    batches = read_batches(
+        sources,
+        model.card.preprocessing,
+        batch_size=batch_size,
+        workers=workers or os.cpu_count() or 1,
+        limits=limits,
+    )
+    return _predictions(batches, engine or eager_engine(model), model.card.class_names, top=top)
 
 
 def _predictions(
-    model: Model, sources: Iterable[Source], engine: Engine, *, top: int, batch_size: int, workers: int | None
+    batches: Iterator[Batch], engine: Engine, class_names: tuple[str, ...], *, top: int
 ) -> Iterator[Prediction]:
-    names = model.card.class_names
-    for batch in read_batches(sources, model.card.preprocessing, batch_size=batch_size, workers=workers):
-        logits = iter(engine(batch.images)) if len(batch.images) else iter(())
-        for name, error in batch.outcomes:
-            if error is None:
-                yield Prediction(name, top_labels(next(logits), class_names=names, top=top))
+    for batch in batches:
+        logits = engine(batch.images) if len(batch.images) else torch.empty(0)
+        for source, outcome in batch.outcomes:
+            name = source.name if isinstance(source, ImageBytes) else os.fspath(source)
+            if isinstance(outcome, ImageError):
+                yield Prediction(name, error=outcome.reason)
             else:
-                yield Prediction(name, error=error.reason if isinstance(error, ImageError) else str(error))
+                yield Prediction(name, top_labels(logits[outcome], class_names=class_names, top=top))

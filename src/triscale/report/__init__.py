@@ -1,0 +1,1 @@
+"""Tables, figures and pages. Reads results; never runs a network."""
