@@ -1,14 +1,16 @@
 """Resolves a spec once: every layer's channel counts, stride and feature map size."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from triscale.arch.ops import Shape, output_resolution
 from triscale.arch.spec import RESIDUAL, Activation, NetworkSpec, Operator, Padding, Resolution, Skip, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One layer with nothing left to derive. Equal layers of a stage are equal blocks."""
+class Block(NamedTuple):
+    """One layer with nothing left to derive. Equal layers of a stage are equal blocks.
+
+    A named tuple, since costing a search's candidates makes and looks up thousands of blocks a second.
+    """
 
     operator: Operator
     kernel: int
@@ -19,14 +21,18 @@ class Block:
     squeezed_channels: int
     """Squeeze-and-excitation width; 0 for none."""
     out_channels: int
-    resolution: Resolution
-    """Of the input."""
     skip: bool
     """Whether the input is added to the output as it is; ResNet blocks may add a projection instead."""
     activation: Activation
     padding: Padding
     norm_epsilon: float
     norm_momentum: float
+    resolution: Resolution
+    """Of the input."""
+
+    def at(self, resolution: Resolution) -> "Block":
+        """The same layer on an input of another size."""
+        return Block(*self[:-1], resolution)
 
     @property
     def in_shape(self) -> Shape:
@@ -52,43 +58,39 @@ def _may_skip(stage: Stage) -> bool:
     return stage.operator in (Operator.BASIC, Operator.BOTTLENECK) or stage.skip is Skip.IDENTITY
 
 
-def _stage_blocks(stage: Stage, spec: NetworkSpec, in_channels: int, resolution: Resolution) -> tuple[Block, ...]:
-    first = Block(
+def _block(
+    stage: Stage, spec: NetworkSpec, *, in_channels: int, base: int, stride: int, resolution: Resolution
+) -> Block:
+    return Block(
         operator=stage.operator,
         kernel=stage.kernel,
-        stride=stage.stride,
+        stride=stride,
         in_channels=in_channels,
-        inner_channels=_inner_channels(stage, stage.expansion_base or in_channels),
+        inner_channels=_inner_channels(stage, base),
         squeezed_channels=max(1, int(in_channels * stage.se_ratio)) if stage.se_ratio else 0,
         out_channels=stage.channels,
-        resolution=resolution,
-        skip=_may_skip(stage) and stage.stride == 1 and in_channels == stage.channels,
+        skip=stride == 1 and in_channels == stage.channels and _may_skip(stage),
         activation=spec.activation,
         padding=spec.padding,
         norm_epsilon=spec.norm_epsilon,
         norm_momentum=spec.norm_momentum,
+        resolution=resolution,
     )
-    if stage.layers == 1:
-        return (first,)
-    rest = replace(
-        first,
-        stride=1,
-        in_channels=stage.channels,
-        inner_channels=_inner_channels(stage, stage.channels),
-        squeezed_channels=max(1, int(stage.channels * stage.se_ratio)) if stage.se_ratio else 0,
-        resolution=output_resolution(resolution, stage.stride),
-        skip=_may_skip(stage),
-    )
-    return (first, *[rest] * (stage.layers - 1))
 
 
 def blocks(spec: NetworkSpec) -> tuple[tuple[Block, ...], ...]:
     """The blocks of `spec`, one inner tuple a stage, in the order images pass through them."""
-    resolved = []
+    resolved: list[tuple[Block, ...]] = []
     channels, resolution = spec.input_channels, spec.resolution
     for stage in spec.stages:
-        resolved.append(_stage_blocks(stage, spec, channels, resolution))
+        base = stage.expansion_base or channels
+        first = _block(stage, spec, in_channels=channels, base=base, stride=stage.stride, resolution=resolution)
         channels, resolution = stage.channels, output_resolution(resolution, stage.stride)
+        if stage.layers == 1:
+            resolved.append((first,))
+            continue
+        later = _block(stage, spec, in_channels=channels, base=channels, stride=1, resolution=resolution)
+        resolved.append((first, *[later] * (stage.layers - 1)))
     return tuple(resolved)
 
 

@@ -16,7 +16,7 @@ from triscale.arch.ops import (
     Norm,
     SqueezeExcite,
 )
-from triscale.arch.spec import NetworkSpec, Operator
+from triscale.arch.spec import NetworkSpec, Operator, square
 
 NamedOps = tuple[NamedOp, ...]
 
@@ -142,9 +142,13 @@ _LOWERING: dict[Operator, Callable[[Block], LoweredBlock]] = {
 
 
 @lru_cache(maxsize=65536)
-def lower(block: Block) -> LoweredBlock:
-    """The named ops of one block, in execution order."""
+def _lower(block: Block) -> LoweredBlock:
     return _LOWERING[block.operator](block)
+
+
+def lower(block: Block) -> LoweredBlock:
+    """The named ops of one block, in execution order. They do not depend on its resolution."""
+    return _lower(block.at(square(1)))
 
 
 def lower_head(spec: NetworkSpec) -> NamedOps:
