@@ -38,10 +38,7 @@ LAYERS = {
     "transfer": Layer("arch data models storage train", "numpy torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch cost data deploy explain models report scaling search storage train transfer"),
-    "demo": Layer(
-        "arch cost data deploy explain models recipes report scaling search storage train transfer",
-        ours_at_import="arch cost scaling",
-    ),
+    "demo": Layer("arch cost data deploy explain models recipes report scaling search storage train transfer"),
     "cli": Layer(ALL, "rich tyro", ours_at_import="arch cli cost scaling"),
 }
 
