@@ -76,6 +76,28 @@ class TestJpeg:
         data = encoded(photo[..., 1], "JPEG")
         assert np.array_equal(read_image(data), grey(np.asarray(Image.open(io.BytesIO(data)))))
 
+    def test_unusual_colour_sampling(self) -> None:
+        """One colour block for 4 x 2 of brightness; of one block of the 8, the brightness differs by 3 steps."""
+        data = encoded(np.full((16, 32, 3), 128, np.uint8), "JPEG", quality=50)
+        frame = data.index(b"\xff\xc0")
+        assert data[frame + 11] == 0x22
+        same, brighter, colour = "001010", "01111" + "1010", "0000"
+        darker = "01100" + "1010"
+        bits = same * 3 + brighter + darker + same * 3 + colour * 2
+        bits += "1" * (-len(bits) % 8)
+        coded = int(bits, 2).to_bytes(len(bits) // 8, "big")
+        scan = data.index(b"\xff\xda")
+        data = data[: frame + 11] + b"\x42" + data[frame + 12 : scan + 14] + coded + b"\xff\xd9"
+        pixels = read_image(data)
+        assert np.array_equal(pixels, by_opencv(data))
+        assert np.array_equal(pixels, by_pillow(data))
+        changed = np.any(pixels != 128, axis=2)
+        assert changed[:8, 24:].all()
+        assert changed.sum() == 64
+        assert np.array_equal(read_image(data, minimum_size=(1, 1)), pixels)
+        with pytest.raises(ImageError, match="truncated"):
+            read_image(data[:-2])
+
     def test_grey_with_a_sampling_factor_that_means_nothing(self, photo: Picture) -> None:
         data = encoded(photo[..., 1], "JPEG")
         at = data.index(b"\xff\xc0") + 11

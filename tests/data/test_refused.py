@@ -187,8 +187,8 @@ class TestBombs:
         assert "scans; at most 100 are read" in self.refused(data[:-2] + scan * 1000 + data[-2:])
 
     def test_png_too_large_for_its_bytes(self) -> None:
-        data = png_of(12_000, 10_000, (b"IDAT", zlib.compress(bytes(1000))))
-        assert "cannot hold 12000 x 10000 pixels" in self.refused(data)
+        data = png_of(9_000, 9_000, (b"IDAT", zlib.compress(bytes(1000))))
+        assert "cannot hold 9000 x 9000 pixels" in self.refused(data)
         assert "over the limit" in self.refused(png_of(2**31 - 1, 2**31 - 1, (b"IDAT", b"")))
 
     def test_png_text_and_profile_are_never_inflated(self) -> None:
@@ -208,6 +208,18 @@ class TestBombs:
         data = bytearray(encoded(Image.fromarray(small(coffee(), height=40, width=60)).quantize(8), "GIF"))
         struct.pack_into("<HH", data, 6, 65_535, 65_535)
         assert "over the limit" in self.refused(bytes(data))
+
+    def test_gif_frame_past_the_canvas(self) -> None:
+        data = bytearray(encoded(Image.fromarray(small(coffee(), height=40, width=60)).quantize(8), "GIF"))
+        frame = data.index(b",", 13 + 3 * 8)
+        struct.pack_into("<HH", data, frame + 1, 40, 0)
+        assert read_image(bytes(data)).shape == (40, 100, 3)
+        struct.pack_into("<HH", data, frame + 1, 60_000, 2000)
+        assert self.refused(bytes(data)) == "60060 x 2040 pixels are over the limit of 89.4785 million"
+
+    def test_gif_that_hides_its_picture_behind_noise(self) -> None:
+        data = encoded(Image.fromarray(small(coffee(), height=40, width=60)).quantize(8), "GIF")
+        assert "the GIF is damaged at byte 37" in self.refused(data[:37] + bytes(2**20) + data[37:])
 
     def test_webp_canvas(self) -> None:
         frames = [Image.fromarray(small(coffee(), height=40, width=60)), Image.new("RGB", (60, 40))]

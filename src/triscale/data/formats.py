@@ -38,7 +38,7 @@ _READ: Final = (
     (re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), Format.BMP),
     (re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL), Format.WEBP),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), Format.TIFF),
-    (re.compile(rb"P[1-6](?:\s|#[^\r\n]*[\r\n])+\d"), Format.PPM),
+    (re.compile(rb"P[1-6](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2}"), Format.PPM),
     (re.compile(rb"....ftyp(?:.{4})*?(?:avif|avis)", re.DOTALL), Format.AVIF),
 )
 

@@ -8,10 +8,12 @@ from typing import Final
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from triscale.data.errors import Unreadable
 from triscale.data.exif import orientation, swaps_sides
 from triscale.data.limits import Limits
+from triscale.data.pillow import load
 from triscale.data.pixels import Pixels, rgb_pixels
 
 _EOI: Final = 0xD9
@@ -124,8 +126,10 @@ def _check_scans(data: bytes, first: int) -> None:
         raise Unreadable(f"the JPEG has {scans} scans; at most {MAX_SCANS} are read")
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, minimum_size: tuple[int, int] | None = None) -> Pixels:
+def decode_jpeg(data: bytes, header: JpegHeader, limits: Limits, minimum_size: tuple[int, int] | None = None) -> Pixels:
     """Decode to RGB (H, W, 3), as stored: not yet upright.
+
+    Pillow decodes JPEGs of unusual colour sampling, at full size and less strictly.
 
     With `minimum_size` (height, width, upright) the picture comes at the smallest of full, half, quarter
     and eighth size whose sides are no shorter; libjpeg then computes fewer pixels from each block.
@@ -142,6 +146,8 @@ def decode_jpeg(data: bytes, header: JpegHeader, minimum_size: tuple[int, int] |
             _with_known_version(data, header), space, min_height=height, min_width=width, buffer=stored
         )
     except ValueError as error:
+        if "Could not determine subsampling" in str(error):
+            return _decode_odd_sampling(data, limits)
         stray = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(error))
         if stray is None or int(stray[1]) > MAX_STRAY_BYTES:
             raise Unreadable(_reason(str(error))) from None
@@ -150,6 +156,12 @@ def decode_jpeg(data: bytes, header: JpegHeader, minimum_size: tuple[int, int] |
     # Adobe's inverted inks: what every reader assumes of a JPEG, whether or not a marker says so.
     np.subtract(255, stored, out=stored)
     return rgb_pixels(Image.frombuffer("CMYK", (width, height), stored, "raw", "CMYK", 0, 1))
+
+
+def _decode_odd_sampling(data: bytes, limits: Limits) -> Pixels:
+    # TurboJPEG's interface knows the usual ratios of colour to brightness alone, libjpeg beneath it all. Pillow would
+    # warn of damaged EXIF data, which it is not to look at.
+    return rgb_pixels(load(JpegImageFile, data.replace(b"Exif\0\0", b"exif\0\0"), limits))
 
 
 def _reduced_size(header: JpegHeader, minimum_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """How large an image may be; checked before anything is decoded."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+
+from PIL import Image
 
 from triscale.data.errors import Unreadable
 
@@ -14,7 +16,10 @@ class Limits:
 
     file_bytes: int = 512 * 2**20
     pixels: int = 128_000_000
-    """Width times height. The default takes a 12,000 x 9,000 photograph of a telephone."""
+    """Width times height. The default takes a telephone's 12,000 x 9,000 photograph.
+
+    For all but JPEG, `PIL.Image.MAX_IMAGE_PIXELS` (89 million unless set) holds as well: Pillow warns above it.
+    """
     side: int = 65_535
     """Width and height each, in pixels."""
 
@@ -22,6 +27,10 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) < 1:
                 raise ValueError(f"{field.name} must be at least 1, got {getattr(self, field.name)}")
+
+    def within_pillow(self) -> "Limits":
+        """These limits where Pillow decodes."""
+        return replace(self, pixels=min(self.pixels, Image.MAX_IMAGE_PIXELS or self.pixels))
 
     def check_bytes(self, size: int) -> None:
         """Raise `Unreadable` if a file of `size` bytes is too large."""

@@ -42,7 +42,26 @@ def _reason(name: str, error: Exception) -> str:
 
 def decode_gif(data: bytes, limits: Limits) -> tuple[Pixels, int]:
     """RGB (H, W, 3) of the first frame, and orientation 1; raises `Unreadable`."""
+    _check_gif_frame(data, limits)
     return rgb_pixels(load(GifImageFile, data, limits)), 1
+
+
+def _check_gif_frame(data: bytes, limits: Limits) -> None:
+    # A first frame that reaches past the canvas enlarges it. Source: GIF89a sections 18 to 23.
+    try:
+        width, height, flags = struct.unpack_from("<HHB", data, 6)
+        at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        while data[at] == 0x21:
+            at += 2
+            while data[at]:
+                at += data[at] + 1
+            at += 1
+        if data[at] != 0x2C:
+            raise Unreadable(f"the GIF is damaged at byte {at}")
+        left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    except (IndexError, struct.error):
+        raise Unreadable("the GIF is truncated in its header") from None
+    limits.check_size(width=max(width, left + frame_width), height=max(height, top + frame_height))
 
 
 def decode_bmp(data: bytes, limits: Limits) -> tuple[Pixels, int]:

@@ -76,8 +76,8 @@ def _decode(data: bytes, limits: Limits, minimum_size: tuple[int, int] | None) -
     image_format = identify(data)
     if image_format is Format.JPEG:
         header = read_jpeg_header(data, limits)
-        return upright(decode_jpeg(data, header, minimum_size), orientation=header.orientation)
-    pixels, orientation = _DECODERS[image_format](data, limits)
+        return upright(decode_jpeg(data, header, limits, minimum_size), orientation=header.orientation)
+    pixels, orientation = _DECODERS[image_format](data, limits.within_pillow())
     return upright(pixels, orientation=orientation)
 
 
