@@ -74,8 +74,8 @@ def _dispatch(words: Sequence[str]) -> None:
         print(_version())
         return
     if verb not in VERBS:
-        what = "option" if verb.startswith("-") else "verb"
-        raise UsageError(f"unknown {what} {verb}; {nearest(verb, list(VERBS))}")
+        what, valid = ("option", ["--help", "--version"]) if verb.startswith("-") else ("verb", list(VERBS))
+        raise UsageError(f"unknown {what} {verb}; {nearest(verb, valid)}")
     module = cast(Verb, importlib.import_module(f"triscale.cli.{verb}"))
     try:
         options: object = parse_options(module.Options, verb, rest, example=module.EXAMPLE)

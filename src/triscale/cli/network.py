@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from triscale.arch import NetworkSpec, get_network, read_spec
+from triscale.arch import NetworkSpec, get_network, read_spec, spec_to_json
 
 NET_HELP = "zoo name (see `triscale list`), spec file (.json) or model file (.safetensors)"
 
@@ -29,3 +29,10 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     return path
+
+
+def write_spec(path: Path, spec: NetworkSpec) -> None:
+    """Write a spec file, whole or not at all."""
+    from triscale.storage import write_text
+
+    write_text(path, spec_to_json(spec) + "\n")
