@@ -128,6 +128,7 @@ def _block_rates(block: Block) -> _BlockRates:
     """The ops of `block`, a layer on `_LARGE`, added up for every other resolution."""
     params = buffers = image_macs = image_activations = 0
     in_macs = in_activations = out_macs = out_activations = 0
+    out_height = block.out_shape.height
     for _, op, _, out_shape in _walk_block(block):
         rates = op_rates(op)
         params += rates.params
@@ -138,7 +139,7 @@ def _block_rates(block: Block) -> _BlockRates:
             in_macs += rates.pixel_macs
             in_activations += rates.pixel_activations
         else:
-            assert out_shape.height == block.out_shape.height
+            assert out_shape.height == out_height
             out_macs += rates.pixel_macs
             out_activations += rates.pixel_activations
     return _BlockRates(
@@ -152,16 +153,18 @@ def network_cost(spec: NetworkSpec) -> NetworkCost:
     for stage in blocks(spec):
         for block, equal in groupby(stage):
             layers = len(list(equal))
-            height, width = block.resolution
-            out_height, out_width = output_resolution(block.resolution, block.stride)
-            in_pixels, out_pixels = height * width, out_height * out_width
             rates = _block_rates(block.at(_LARGE))
+            height, width = block.resolution
+            block_macs = rates.image_macs + rates.in_macs * height * width
+            block_activations = rates.image_activations + rates.in_activations * height * width
+            if block.stride > 1:
+                height, width = output_resolution(block.resolution, block.stride)
+                block_macs += rates.out_macs * height * width
+                block_activations += rates.out_activations * height * width
             params += layers * rates.params
             buffers += layers * rates.buffers
-            macs += layers * (rates.image_macs + rates.in_macs * in_pixels + rates.out_macs * out_pixels)
-            activations += layers * (
-                rates.image_activations + rates.in_activations * in_pixels + rates.out_activations * out_pixels
-            )
+            macs += layers * block_macs
+            activations += layers * block_activations
     head = _sum(op_cost(op, shape) for _, op, shape, _ in _walk(lower_head(spec), block.out_shape))
     return NetworkCost(
         spec,
