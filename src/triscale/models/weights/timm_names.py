@@ -1,4 +1,4 @@
-"""timm's names for our tensors: its EfficientNet class (MobileNets, MnasNets and EfficientNets) and its ResNet class."""
+"""timm's names for our tensors: those of its EfficientNet class, MobileNets and MnasNets included, and its ResNets."""
 
 from triscale.arch.blocks import Block
 from triscale.arch.spec import NetworkSpec, Operator
@@ -68,11 +68,7 @@ def has_resnet_layout(spec: NetworkSpec) -> bool:
     """Whether `spec` is a stem, a pool and four or fewer stages of one ResNet block, as timm and torchvision build."""
     operators = [stage.operator for stage in spec.stages]
     body = operators[2:]
-    return (
-        operators[:2] == [Operator.CONV, Operator.MAX_POOL]
-        and 0 < len(body) <= 4
-        and set(body) <= _RESNET.keys()
-    )
+    return operators[:2] == [Operator.CONV, Operator.MAX_POOL] and 0 < len(body) <= 4 and set(body) <= _RESNET.keys()
 
 
 def _has_efficientnet_layout(spec: NetworkSpec) -> bool:

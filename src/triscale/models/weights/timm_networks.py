@@ -205,14 +205,19 @@ _REFUSED_PARTS: tuple[tuple[str, str], ...] = (
 
 
 @lru_cache
-def _networks() -> dict[str, TimmNetwork]:
+def _networks() -> dict[str, NetworkSpec]:
     rows = [TimmNetwork(n, base, Padding.SYMMETRIC, TORCH_EPSILON) for n, base in _PYTORCH.items()]
     rows += [TimmNetwork(n, base, Padding.SAME, TF_EPSILON) for n, base in _TENSORFLOW.items()]
-    return {row.name: row for row in rows}
+    return {row.name: row.spec() for row in rows}
+
+
+def networks() -> tuple[NetworkSpec, ...]:
+    """Every model of timm's that has a spec, under timm's name."""
+    return tuple(_networks().values())
 
 
 def timm_names() -> tuple[str, ...]:
-    """Every timm model that has a spec."""
+    """The name of every model of timm's that has a spec."""
     return tuple(_networks())
 
 
@@ -224,7 +229,7 @@ def timm_spec(name: str) -> NetworkSpec:
     architecture = name.partition(".")[0]
     network = _networks().get(architecture)
     if network is not None:
-        return network.spec()
+        return network
     reason = _REFUSED.get(architecture) or next((why for part, why in _REFUSED_PARTS if part in architecture), None)
     if reason:
         raise ValueError(f"timm's {architecture} has {reason}, which Triscale's networks do not; use timm for it")
@@ -257,6 +262,5 @@ def _function(spec: NetworkSpec) -> NetworkSpec:
 
 def timm_name(spec: NetworkSpec) -> str | None:
     """The timm model that computes what `spec` does, whatever its classes and input channels; None without one."""
-    candidates = (network.spec() for network in _networks().values())
-    like = (replace(c, classes=spec.classes, input_channels=spec.input_channels) for c in candidates)
+    like = (replace(c, classes=spec.classes, input_channels=spec.input_channels) for c in networks())
     return next((candidate.name for candidate in like if same_function(candidate, spec)), None)
