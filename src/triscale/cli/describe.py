@@ -1,14 +1,13 @@
 """`triscale describe`: one network's stage table, what it costs, and where its coefficients come from."""
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from triscale.arch import NetworkSpec, Operator, Resolution, Stage
 from triscale.cli.network import NET_HELP, find_network
-from triscale.cli.options import WIDTH, json_option, option, positional
-from triscale.cli.output import print_json, print_table, table
+from triscale.cli.options import json_option, option, positional
+from triscale.cli.output import print_json, print_pairs, print_table, table
 from triscale.cli.published import as_json, compare, print_comparison
 from triscale.cost import inference_memory, network_cost, training_memory
 from triscale.cost.network_cost import BlockCost, NetworkCost, OpCost
@@ -167,7 +166,7 @@ def _block_table(cost: NetworkCost) -> "Table":
 
 def _op_table(cost: NetworkCost) -> "Table":
     """Module paths as in the state dict, whose stages and layers count from 0."""
-    made = table("module", "operation", "output", "params", "macs", left=2)
+    made = table("module", "output", "params", "macs")
     for number, stage in enumerate(cost.stages):
         for layer, block in enumerate(stage.blocks):
             for op in block.ops:
@@ -179,7 +178,7 @@ def _op_table(cost: NetworkCost) -> "Table":
 
 def _add_op(made: "Table", name: str, op: OpCost) -> None:
     figures = (_count(op.cost.params), _count(op.cost.macs))
-    made.add_row(name, type(op.op).__name__, _size(op.out_shape), *figures)
+    made.add_row(name, _size(op.out_shape), *figures)
 
 
 def _stage_numbers(numbers: list[int], of: int) -> str:
@@ -230,9 +229,7 @@ def print_description(spec: NetworkSpec, options: Options) -> None:
     print()
     print_table(kinds[kind](cost))
     print()
-    for name, value in _totals(cost, batch_size=options.batch_size):
-        first, *rest = textwrap.wrap(value, WIDTH - 13)
-        print(f"{name:13}{first}", *(" " * 13 + line for line in rest), sep="\n")
+    print_pairs(_totals(cost, batch_size=options.batch_size))
     comparison = compare(spec)
     if comparison is not None:
         print_comparison(comparison)

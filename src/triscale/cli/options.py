@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -198,12 +199,17 @@ def _usage(kind: type, verb: str) -> str:
     return " ".join(["triscale", verb, *words, "[options]"])
 
 
+def _wrapped(docstring: str) -> str:
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(textwrap.fill(paragraph, WIDTH, break_on_hyphens=False) for paragraph in paragraphs)
+
+
 def parser_of(kind: type, verb: str, *, example: str) -> argparse.ArgumentParser:
     """The parser that fills `kind`, whose docstring is the help's first paragraphs; `example` ends it."""
     parser = _Parser(
         prog=f"triscale {verb}",
         usage=_usage(kind, verb),
-        description=inspect.cleandoc(typing.cast(str, kind.__doc__)),
+        description=_wrapped(typing.cast(str, kind.__doc__)),
         epilog="example:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
         formatter_class=_Formatter,
         allow_abbrev=False,

@@ -1,15 +1,18 @@
 """What verbs print: tables that fit 80 columns, plain when piped, and JSON."""
 
 import json
-import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triscale.cli.options import WIDTH
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+_WIDEST = 1 << 12
+"""Columns that no table reaches."""
 
 
 def print_json(data: Any) -> None:
@@ -27,18 +30,8 @@ def check_output(path: Path, suffix: str, *, force: bool) -> None:
         raise ValueError(f"{path} exists; --force overwrites it")
 
 
-def console() -> "Console":
-    """Where tables go: colours on a terminal only, and nothing cut off when piped."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False)
-
-
 def table(*columns: str, left: int = 1) -> "Table":
-    """An empty table: the first `left` columns read from the left, numbers line up at the right.
-
-    Columns never wrap or lose characters; a wider table than the terminal is the terminal's to wrap.
-    """
+    """An empty table: the first `left` columns read from the left, numbers line up at the right."""
     from rich import box
     from rich.table import Table
 
@@ -49,7 +42,25 @@ def table(*columns: str, left: int = 1) -> "Table":
 
 
 def print_table(made: "Table") -> None:
-    """Print `made` as wide as it needs to be."""
-    where = console()
-    where.width = max(where.width, where.measure(made).maximum)
-    where.print(made)
+    """Print `made` as wide as it needs to be: nothing is cut off, and colours go to terminals only."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, width=_WIDEST)
+    console.width = max(1, console.measure(made).maximum)
+    with console.capture() as captured:
+        console.print(made)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and what belongs to them in two columns, long values wrapped."""
+    rows = list(pairs)
+    indent = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        print(textwrap.fill(value, WIDTH, initial_indent=f"{name:{indent}}", subsequent_indent=" " * indent))
+
+
+def print_paragraph(text: str) -> None:
+    """Text wrapped to the width of help and tables."""
+    print(textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))

@@ -7,7 +7,7 @@ from triscale.arch import Coefficients, NetworkSpec
 from triscale.arch.rounding import round_resolution
 from triscale.arch.zoo import published
 from triscale.arch.zoo.published import Published
-from triscale.cli.output import print_table, table
+from triscale.cli.output import print_paragraph, print_table, table
 from triscale.scaling import EFFICIENTNET_SCALING
 from triscale.scaling.coefficients import OwnPhi
 
@@ -58,7 +58,7 @@ def print_comparison(comparison: Comparison) -> None:
     """A small table and what it shows."""
     member, formula, own = comparison.member, comparison.formula, comparison.own_phi
     baseline, coefficients = member.baseline, member.coefficients
-    unit = EFFICIENTNET_SCALING.at(1)
+    scaling, unit = EFFICIENTNET_SCALING, EFFICIENTNET_SCALING.at(1)
     made = table("coefficients", "depth", "width", "resolution", "pixels")
     made.add_row(
         "published",
@@ -74,7 +74,9 @@ def print_comparison(comparison: Comparison) -> None:
     print()
     print_table(made)
     print()
-    print(f"Published networks were set by hand near the formula {EFFICIENTNET_SCALING}^phi (alpha,")
-    print(f"beta, gamma), so no single phi gives {member.name}: each coefficient asks")
-    print(f"for its own. The last row has as many macs before rounding. phi 1 is ({unit.depth:g},")
-    print(f"{unit.width:g}, {_pixels(unit, baseline)} pixels): nearly B2, not B1. `triscale scale` takes any phi.")
+    print_paragraph(
+        f"{member.name} was set by hand near the formula, depth {scaling.alpha:g}^phi, width {scaling.beta:g}^phi, "
+        f"resolution {scaling.gamma:g}^phi: no single phi gives its three coefficients. The last row multiplies "
+        f"{baseline.name}'s macs as much, before rounding. At phi 1 the formula gives ({unit.depth:g}, "
+        f"{unit.width:g}, {_pixels(unit, baseline)} pixels), which is nearly B2, not B1."
+    )

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from triscale.arch import Coefficients, NetworkSpec, scale, spec_to_json
-from triscale.cli.output import print_table, table
+from triscale.cli.output import print_paragraph, print_table, table
 from triscale.cost import network_cost
 from triscale.scaling import (
     CompoundScaling,
@@ -107,7 +107,7 @@ def report_json(report: Report) -> dict[str, Any]:
 def _rows(report: Report) -> Iterator[tuple[str, Candidate]]:
     yield "baseline", report.baseline
     yield f"phi {report.phi:g}", report.formula
-    if report.solution is not None:
+    if report.solution is not None and not _nothing_added(report.solution):
         yield "search", report.answer
 
 
@@ -136,8 +136,8 @@ def _print_use(solution: Solution) -> None:
         made.add_row(
             FLAGS[use.limit],
             format_quantity(solution.budget.limits[use.limit], _UNITS[use.limit]),
-            f"{formula[use.limit]:.1%}" if use.limit in formula else "",
-            f"{use.share:.1%}",
+            f"{formula[use.limit]:.2%}" if use.limit in formula else "",
+            f"{use.share:.2%}",
             "binds" if use.limit is solution.binding else "",
         )
     print_table(made)
@@ -145,13 +145,30 @@ def _print_use(solution: Solution) -> None:
 
 def print_report(report: Report) -> None:
     """Tables of the networks and of the budget."""
-    print(f"{report.answer.spec.name}: {report.baseline.spec.name} scaled by {report.scaling}^phi")
+    bases = zip(Coefficients.__slots__, asdict(report.scaling).values(), strict=True)
+    curve = ", ".join(f"{name} {base:.4g}^phi" for name, base in bases if base != 1)
+    print_paragraph(f"{report.answer.spec.name}: {report.baseline.spec.name} with {curve}")
     print()
     _print_candidates(report)
     if report.solution is None:
         return
     print()
     _print_use(report.solution)
-    if report.solution.measurements:
-        print()
-        print(f"{report.solution.measurements} networks were measured on this machine.")
+    print()
+    print_paragraph(_account(report.solution))
+
+
+def _nothing_added(solution: Solution) -> bool:
+    return replace(solution.formula_spec, name=solution.spec.name) == solution.spec
+
+
+def _account(solution: Solution) -> str:
+    """What the formula gave, what the search added, and what it took."""
+    text = f"The formula's largest network inside the budget has phi {solution.phi:g}. "
+    if _nothing_added(solution):
+        text += "A search beside it found none that uses more."
+    else:
+        text += "A search beside it spent what rounding had left."
+    if solution.measurements:
+        text += f" Measured on this machine: {solution.measurements} networks."
+    return text

@@ -79,6 +79,8 @@ def measure_latency(
 
     Time depends on shapes, not on values, so no trained weights are needed.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     network = fold_batch_norms(build(spec, seed=0).eval())
     images = torch.randn(
         batch_size, spec.input_channels, *spec.resolution, generator=torch.Generator().manual_seed(0)
