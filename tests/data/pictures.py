@@ -90,7 +90,10 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, body) for kind, body in chunks)
 
 
-def tiff(entries: Sequence[tuple[int, int, int, int]], *, after: bytes = b"") -> bytes:
-    """A little-endian TIFF of one directory at byte 8, whose entries are (tag, type, count, value or offset)."""
+def tiff(entries: Sequence[tuple[int, int, int, int]], *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A little-endian TIFF of one directory, whose entries are (tag, type, count, value or offset).
+
+    Its header takes 8 bytes, then come the bytes `before`, the directory, and the bytes `after`.
+    """
     directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHLL", *entry) for entry in entries)
-    return struct.pack("<2sHL", b"II", 42, 8) + directory + bytes(4) + after
+    return struct.pack("<2sHL", b"II", 42, 8 + len(before)) + before + directory + bytes(4) + after

@@ -34,6 +34,13 @@ def deflated_tiff(picture: Picture) -> bytes:
     return file.getvalue()
 
 
+def tiff_backwards(levels: Picture) -> bytes:
+    height, width = levels.shape
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
+    entries += [(277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, levels.size)]
+    return tiff(entries, before=levels.tobytes())
+
+
 WRITERS: dict[str, Callable[[Picture], bytes]] = {
     "JPEG": lambda picture: encoded(picture, "JPEG", exif=exif(3)),
     "progressive JPEG": lambda picture: encoded(picture, "JPEG", progressive=True),
@@ -47,6 +54,7 @@ WRITERS: dict[str, Callable[[Picture], bytes]] = {
     "TIFF": lambda picture: encoded(picture, "TIFF"),
     "LZW TIFF": lambda picture: encoded(picture, "TIFF", compression="tiff_lzw"),
     "deflated TIFF": deflated_tiff,
+    "TIFF with its directory last": lambda picture: tiff_backwards(picture[..., 0]),
     "PPM": lambda picture: encoded(picture, "PPM"),
     "AVIF": lambda picture: encoded(picture, "AVIF"),
 }
@@ -59,8 +67,10 @@ def test_truncated_anywhere(kind: str) -> None:
         pytest.skip("this Pillow does not read AVIF")
     data = WRITERS[kind](small(coffee(), height=45, width=67))
     read_image(data)
-    spared = {"GIF": 2, "BMP": 3}.get(kind, 0)  # bytes at the end that hold no pixels
-    for length in sorted({*range(0, len(data) - spared, 97), *range(len(data) - spared - 40, len(data) - spared)}):
+    spared = {"GIF": 2, "BMP": 3, "TIFF with its directory last": 4}.get(
+        kind, 0
+    )  # bytes at the end that hold no pixels
+    for length in sorted({*range(0, len(data) - spared, 97), *range(len(data) - spared - 150, len(data) - spared)}):
         assert reason(data[:length]), f"{length} of {len(data)} bytes"
 
 
@@ -186,6 +196,11 @@ class TestBombs:
         assert f"has {MAX_SCANS + 1} scans" not in data.decode("latin-1")
         assert "scans; at most 100 are read" in self.refused(data[:-2] + scan * 1000 + data[-2:])
 
+    def test_jpeg_of_a_million_segments(self) -> None:
+        data = encoded(small(coffee(), height=40, width=60), "JPEG")
+        assert "more than 10000 segments" in self.refused(data[:2] + b"\xff\xfe\0\2" * 10**6 + data[2:])
+        assert read_image(data[:2] + b"\xff" * 10**6 + data[2:]).shape == (40, 60, 3)
+
     def test_png_too_large_for_its_bytes(self) -> None:
         data = png_of(9_000, 9_000, (b"IDAT", zlib.compress(bytes(1000))))
         assert "cannot hold 9000 x 9000 pixels" in self.refused(data)
@@ -232,6 +247,17 @@ class TestBombs:
         data = bytearray(encoded(small(coffee(), height=40, width=60), "BMP"))
         struct.pack_into("<ll", data, 18, 100_000, 100_000)
         assert "over the limit" in self.refused(bytes(data))
+
+    def test_run_length_coded_bmp(self) -> None:
+        header = struct.pack("<LllHHLLllLL", 40, 1000, 1000, 1, 8, 1, 0, 0, 0, 2, 0)
+        data = struct.pack("<2sLHHL", b"BM", 0, 0, 0, 62) + header + bytes([0, 0, 0, 0, 9, 9, 9, 0])
+        rows = (b"\xff\1" * 3 + b"\xeb\1" + b"\0\0") * 1000
+        assert np.all(read_image(data + rows + b"\0\1") == 9)
+        assert "read up to 16 MiB" in self.refused(data + bytes(17 * 2**20))
+
+    def test_tiff_of_many_samples(self) -> None:
+        entries = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 4099)]
+        assert "4099 samples a pixel" in self.refused(tiff([*entries, (279, 4, 1, 8)]))
 
     def test_tiff_that_reads_its_bytes_over_and_over(self) -> None:
         count = 100_000

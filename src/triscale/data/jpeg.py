@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,12 +21,15 @@ _EOI: Final = 0xD9
 _SOS: Final = 0xDA
 _APP0: Final = 0xE0
 _APP1: Final = 0xE1
-_BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Baseline, extended and progressive, Huffman and arithmetic; not lossless, not hierarchical."""
 _ARITHMETIC_FRAMES: Final = frozenset({0xC9, 0xCA})
+_PROGRESSIVE_FRAMES: Final = frozenset({0xC2, 0xCA})
+_FILL_BYTES: Final = re.compile(rb"\xff+")
 
+MAX_SEGMENTS: Final = 10_000
+"""Before the first scan; a photograph has tens, with a large colour profile hundreds."""
 MAX_SCANS: Final = 100
 """A progressive photograph has about 10; each scan costs a pass over all pixels, however few its bytes."""
 MAX_STRAY_BYTES: Final = 16
@@ -34,6 +38,8 @@ MAX_STRAY_BYTES: Final = 16
 Some cameras leave a few bytes there. Damaged data that ends early leaves more: 30 or more in each of 320
 photographs with one bit flipped that libjpeg noticed this way.
 """
+
+_TRUNCATED_HEADER: Final = "the JPEG is truncated in its header"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,65 +54,74 @@ class JpegHeader:
     """Where the two bytes of the JFIF version are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    width: int
+    height: int
+    components: int
+    progressive: bool
+
+
 def read_jpeg_header(data: bytes, limits: Limits) -> JpegHeader:
     """Read the segments up to the first scan; raises `Unreadable` for a damaged or too large image.
 
     Source: ITU-T T.81 annex B.
     """
-    frame: tuple[int, int, int] | None = None
+    frame: _Frame | None = None
     turned = 1
     jfif_version_at = None
-    position = 2
-    while True:
-        marker, position = _marker(data, position)
-        if marker in _BARE_MARKERS:
-            continue
-        if marker == _EOI:
-            raise Unreadable("the JPEG ends before its image data")
-        length = int.from_bytes(data[position : position + 2], "big")
-        if length < 2 or position + length > len(data):
-            raise Unreadable("the JPEG is truncated in its header")
+    for marker, position, length in _segments(data):
         if marker == _SOS:
-            break
-        if marker in _FRAME_MARKERS:
-            frame = _frame(data, position, marker, limits)
+            if frame is None:
+                raise Unreadable("the JPEG has no frame header")
+            if frame.progressive or data[position + 2] < frame.components:
+                _check_scans(data, position)
+        elif marker in _FRAME_MARKERS:
+            frame = _read_frame(data, position, marker, limits)
         elif marker == _APP1 and turned == 1 and data.startswith(b"Exif\0\0", position + 2):
             turned = orientation(data[position + 2 : position + length])
         elif marker == _APP0 and length >= 9 and data.startswith(b"JFIF\0", position + 2):
             jfif_version_at = position + 7
-        position += length
-    if frame is None:
-        raise Unreadable("the JPEG has no frame header")
-    _check_scans(data, position)
-    width, height, components = frame
+    assert frame is not None
     return JpegHeader(
-        width=width,
-        height=height,
-        components=components,
+        width=frame.width,
+        height=frame.height,
+        components=frame.components,
         orientation=turned,
         jfif_version_at=jfif_version_at,
     )
 
 
-def _marker(data: bytes, position: int) -> tuple[int, int]:
-    """The marker at a position, and where its segment starts."""
-    if position + 1 >= len(data):
-        raise Unreadable("the JPEG is truncated in its header")
-    if data[position] != 0xFF:
-        raise Unreadable(f"the JPEG header is damaged at byte {position}")
-    while position < len(data) and data[position] == 0xFF:  # fill bytes
-        position += 1
-    if position == len(data):
-        raise Unreadable("the JPEG is truncated in its header")
-    return data[position], position + 1
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker of each segment up to the first scan, and where its length and contents start and their bytes."""
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        fill = _FILL_BYTES.match(data, position)
+        if fill is None and position < len(data):
+            raise Unreadable(f"the JPEG header is damaged at byte {position}")
+        if fill is None or fill.end() == len(data):
+            raise Unreadable(_TRUNCATED_HEADER)
+        marker, position = data[fill.end()], fill.end() + 1
+        if marker == _EOI:
+            raise Unreadable("the JPEG ends before its image data")
+        length = int.from_bytes(data[position : position + 2], "big")
+        if position + max(length, 2) > len(data):
+            raise Unreadable(_TRUNCATED_HEADER)
+        if length < 2:
+            raise Unreadable(f"the JPEG header is damaged at byte {position}")
+        yield marker, position, length
+        if marker == _SOS:
+            return
+        position += length
+    raise Unreadable(f"the JPEG has more than {MAX_SEGMENTS} segments before its image data")
 
 
-def _frame(data: bytes, position: int, marker: int, limits: Limits) -> tuple[int, int, int]:
-    """Width, height and components from a frame header that can be decoded."""
+def _read_frame(data: bytes, position: int, marker: int, limits: Limits) -> _Frame:
+    """A frame header that can be decoded."""
     if marker not in _DECODED_FRAMES:
         raise Unreadable("lossless and hierarchical JPEG are not read; save it as baseline JPEG or PNG")
     if position + 8 > len(data):
-        raise Unreadable("the JPEG is truncated in its header")
+        raise Unreadable(_TRUNCATED_HEADER)
     precision, height, width, components = struct.unpack_from(">BHHB", data, position + 2)
     if precision != 8:
         raise Unreadable(f"the JPEG has {precision} bits a sample; 8 are read")
@@ -117,7 +132,7 @@ def _frame(data: bytes, position: int, marker: int, limits: Limits) -> tuple[int
     # as little as a quarter of the pixels: fewer bytes than this cannot be a whole picture.
     if marker not in _ARITHMETIC_FRAMES and width * height > 8 * 64 * 4 * len(data):
         raise Unreadable(f"{len(data)} bytes of JPEG cannot hold {width} x {height} pixels")
-    return width, height, components
+    return _Frame(width=width, height=height, components=components, progressive=marker in _PROGRESSIVE_FRAMES)
 
 
 def _check_scans(data: bytes, first: int) -> None:

@@ -11,7 +11,7 @@ from triscale.data.errors import Unreadable
 class Limits:
     """Bounds on one image, and with them on the memory and time that reading it takes.
 
-    Decoding takes at most about 16 bytes a pixel (animated WebP; 7 is usual) and the file itself twice.
+    Decoding takes 3 to 9 bytes a pixel, for WebP 16, and for TIFF the file itself thrice.
     """
 
     file_bytes: int = 512 * 2**20

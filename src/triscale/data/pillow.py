@@ -16,6 +16,10 @@ from triscale.data.formats import Format
 from triscale.data.limits import Limits
 from triscale.data.pixels import Pixels, rgb_pixels
 
+_BMP_RUN_LENGTHS: Final = (b"\1\0\0\0", b"\2\0\0\0")
+MAX_SLOW_BYTES: Final = 16 * 2**20
+"""Of data that Python takes apart byte by byte."""
+
 
 def load(plugin: type[ImageFile], data: bytes, limits: Limits) -> ImageFile:
     """Decode with one of Pillow's plugins, after its header passed the limits; raises `Unreadable`."""
@@ -51,7 +55,7 @@ def _check_gif_frame(data: bytes, limits: Limits) -> None:
     try:
         width, height, flags = struct.unpack_from("<HHB", data, 6)
         at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-        while data[at] == 0x21:
+        while data[at] == 0x21 and at <= MAX_SLOW_BYTES:
             at += 2
             while data[at]:
                 at += data[at] + 1
@@ -66,6 +70,9 @@ def _check_gif_frame(data: bytes, limits: Limits) -> None:
 
 def decode_bmp(data: bytes, limits: Limits) -> tuple[Pixels, int]:
     """RGB (H, W, 3), and orientation 1; raises `Unreadable`."""
+    compressed = int.from_bytes(data[14:18], "little") >= 40 and data[30:34] in _BMP_RUN_LENGTHS
+    if compressed and len(data) > MAX_SLOW_BYTES:
+        raise Unreadable(f"run-length coded BMP is read up to {MAX_SLOW_BYTES / 2**20:g} MiB; save it as PNG")
     return rgb_pixels(load(BmpImageFile, data, limits)), 1
 
 

@@ -20,6 +20,7 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _GREY, _COLOUR, _PALETTE = 0, 2, 3
 _CHANNELS: Final = {_GREY: 1, _COLOUR: 3, _PALETTE: 1, 4: 2, 6: 4}
+MAX_CHUNKS: Final = 1_000_000
 _MAX_DEFLATE_RATIO: Final = 1032
 """The most that deflate shrinks: 258 bytes in two bits."""
 
@@ -66,8 +67,7 @@ def _pixel_chunks(data: bytes) -> dict[bytes, list[memoryview]]:
 
 def _walk(view: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
     position = len(_SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
+    for _ in range(MAX_CHUNKS):
         if position + 12 > len(view):
             raise Unreadable("the PNG is truncated: it ends before its end chunk")
         length, kind = struct.unpack_from(">L4s", view, position)
@@ -77,7 +77,10 @@ def _walk(view: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
         if checksum_at + 4 > len(view):
             raise Unreadable("the PNG is truncated: it ends before its end chunk")
         yield kind, view[body_at:checksum_at], int.from_bytes(view[checksum_at : checksum_at + 4], "big")
+        if kind == b"IEND":
+            return
         position = checksum_at + 4
+    raise Unreadable(f"the PNG has more than {MAX_CHUNKS} chunks")
 
 
 def _read_header(chunks: dict[bytes, list[memoryview]], limits: Limits) -> _Header:

@@ -52,6 +52,7 @@ _LIST_TAGS: Final = frozenset(
 )
 _LONGEST_LIST: Final = 3 * 2**16
 """The colour map of 16-bit indices."""
+_MOST_SAMPLES: Final = 6
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _INTEGERS: Final = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
 
@@ -59,6 +60,8 @@ _SEPARATE_PLANES: Final = 2
 _UNCOMPRESSED: Final = 1
 _OLD_JPEG: Final = 6
 _WHITE_IS_ZERO: Final = 0
+
+_TRUNCATED: Final = "the TIFF is truncated: it points behind its end"
 
 
 def decode_tiff(data: bytes, limits: Limits) -> tuple[Pixels, int]:
@@ -96,6 +99,8 @@ def _check_pieces(directory: "_Directory", limits: Limits) -> None:
     if across < 1 or down < 1 or across * down > limits.pixels:
         raise Unreadable(f"the TIFF has pieces of {across} x {down} pixels")
     samples = directory.number(_SAMPLES)
+    if not 1 <= samples <= _MOST_SAMPLES:
+        raise Unreadable(f"the TIFF has {samples} samples a pixel; 1 to {_MOST_SAMPLES} are read")
     planes = samples if directory.number(_PLANAR) == _SEPARATE_PLANES else 1
     wanted = -(-width // across) * -(-height // down) * planes
     found = directory.count(offsets_tag)
@@ -176,7 +181,7 @@ class _Directory:
         try:
             return struct.unpack_from(self._order + codes, self._data, at)
         except (struct.error, OverflowError):
-            raise Unreadable("the TIFF is truncated: it points behind its end") from None
+            raise Unreadable(_TRUNCATED) from None
 
     def _read(self, start: int) -> dict[int, _Tag]:
         (count,) = self._unpack("Q" if self._big else "H", start)
@@ -187,7 +192,7 @@ class _Directory:
         tags: dict[int, _Tag] = {}
         elsewhere_bytes = 0
         for at in range(first, first + count * entry_bytes, entry_bytes):
-            number, kind, length = self._unpack("HH" + self._offset, at)
+            number, kind, length, place = self._unpack("HH" + 2 * self._offset, at)
             if kind not in _TYPE_BYTES or length == 0 or number in tags:
                 continue
             if number in _LEFT_OUT:
@@ -200,12 +205,12 @@ class _Directory:
                 continue
             if length > longest:
                 raise Unreadable(f"the TIFF has {length} values in tag {number}")
-            value_at = at + 4 + self._offset_bytes
             size = length * _TYPE_BYTES[kind]
             if size > self._offset_bytes:
-                self._unpack(f"{size}x", self._unpack(self._offset, value_at)[0])
+                if place + size > len(self._data):
+                    raise Unreadable(_TRUNCATED)
                 elsewhere_bytes += size
-            value = self._data[value_at : value_at + self._offset_bytes]
+            value = self._data[at + 4 + self._offset_bytes : at + entry_bytes]
             tags[number] = _Tag(kind=kind, count=length, value=value)
         if elsewhere_bytes > len(self._data):
             raise Unreadable("the TIFF has tags that overlap")
