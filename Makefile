@@ -48,7 +48,7 @@ test-slow: $(TEST_READY) ## Run the tests marked slow
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal -m slow $(PYTEST_ARGS)
 
 bench: $(TEST_READY) ## Run every benchmark, each beside its peers in one process
-	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 constraints: ## Resolve every package anew and write constraints.txt (TORCH=2.13.0 chooses torch)
 	@echo "Resolving in $(VENV)-resolve: torch $(TORCH), all else the newest that fits"

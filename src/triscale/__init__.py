@@ -8,37 +8,117 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triscale.arch import (
+        Activation as Activation,
         Block as Block,
+        ChannelRounding as ChannelRounding,
         Coefficients as Coefficients,
         NetworkSpec as NetworkSpec,
         Operator as Operator,
+        Padding as Padding,
+        Preprocessing as Preprocessing,
         Resolution as Resolution,
+        Skip as Skip,
         Stage as Stage,
         blocks as blocks,
         get_network as get_network,
         lower as lower,
+        lower_head as lower_head,
         network_names as network_names,
         read_spec as read_spec,
         scale as scale,
+        spec_from_json as spec_from_json,
+        spec_to_json as spec_to_json,
+        square as square,
+    )
+    from triscale.cost import (
+        inference_memory as inference_memory,
+        network_cost as network_cost,
+        training_memory as training_memory,
+    )
+    from triscale.data.find import find_images as find_images
+    from triscale.data.read import read_image as read_image
+    from triscale.deploy.latency import measure_latency as measure_latency
+    from triscale.deploy.predict import predict as predict
+    from triscale.models import (
+        Model as Model,
+        ModelCard as ModelCard,
+        Network as Network,
+        adapt as adapt,
+        build as build,
+        fold_batch_norms as fold_batch_norms,
+        load_model as load_model,
+        read_description as read_description,
+        save_model as save_model,
+    )
+    from triscale.models.weights import load as load
+    from triscale.scaling import (
+        EFFICIENTNET_SCALING as EFFICIENTNET_SCALING,
+        Budget as Budget,
+        CompoundScaling as CompoundScaling,
+        Dimension as Dimension,
+        Solution as Solution,
+        solve as solve,
     )
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it; the imports above tell type checkers the same.
-_HOMES = {
-    "Block": "triscale.arch",
-    "Coefficients": "triscale.arch",
-    "NetworkSpec": "triscale.arch",
-    "Operator": "triscale.arch",
-    "Resolution": "triscale.arch",
-    "Stage": "triscale.arch",
-    "blocks": "triscale.arch",
-    "get_network": "triscale.arch",
-    "lower": "triscale.arch",
-    "network_names": "triscale.arch",
-    "read_spec": "triscale.arch",
-    "scale": "triscale.arch",
+_PUBLIC = {
+    "triscale.arch": (
+        "Activation",
+        "Block",
+        "ChannelRounding",
+        "Coefficients",
+        "NetworkSpec",
+        "Operator",
+        "Padding",
+        "Preprocessing",
+        "Resolution",
+        "Skip",
+        "Stage",
+        "blocks",
+        "get_network",
+        "lower",
+        "lower_head",
+        "network_names",
+        "read_spec",
+        "scale",
+        "spec_from_json",
+        "spec_to_json",
+        "square",
+    ),
+    "triscale.cost": (
+        "inference_memory",
+        "network_cost",
+        "training_memory",
+    ),
+    "triscale.scaling": (
+        "EFFICIENTNET_SCALING",
+        "Budget",
+        "CompoundScaling",
+        "Dimension",
+        "Solution",
+        "solve",
+    ),
+    "triscale.models": (
+        "Model",
+        "ModelCard",
+        "Network",
+        "adapt",
+        "build",
+        "fold_batch_norms",
+        "load_model",
+        "read_description",
+        "save_model",
+    ),
+    "triscale.models.weights": ("load",),
+    "triscale.data.find": ("find_images",),
+    "triscale.data.read": ("read_image",),
+    "triscale.deploy.latency": ("measure_latency",),
+    "triscale.deploy.predict": ("predict",),
 }
+"""Module -> the public names it defines; the imports above tell type checkers the same."""
+
+_HOMES = {name: module for module, names in _PUBLIC.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

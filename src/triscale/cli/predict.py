@@ -1,12 +1,11 @@
 """`triscale predict`: labels with probabilities for images."""
 
 import sys
-import time
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from triscale.cli.options import option, positional
+from triscale.cli.progress import watched
 
 if TYPE_CHECKING:
     from triscale.deploy.predict import Prediction
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
 EXAMPLE = """triscale predict photo.jpg --model efficientnet-lite0
 triscale predict holiday/ 'scans/**/*.tif' --model model.safetensors --json
 find . -name '*.jpg' -print0 | triscale predict - --model efficientnet-lite0"""
-
-PATIENCE_S = 2.0
-"""A progress bar appears where the images take longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +45,6 @@ def _print_json(prediction: "Prediction") -> None:
     print(json.dumps({key: value for key, value in data.items() if value not in (None, ())}, ensure_ascii=False))
 
 
-def _watched(predictions: Iterable["Prediction"], *, total: int) -> Iterator["Prediction"]:
-    """`predictions`, with a bar on stderr where results scroll by unseen and take a while."""
-    if sys.stdout.isatty() or not sys.stderr.isatty():
-        yield from predictions
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    started_s = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("classifying", total=total, visible=False)
-        for prediction in predictions:
-            yield prediction
-            bar.update(task, advance=1, visible=time.monotonic() - started_s > PATIENCE_S)
-
-
 def run(options: Options) -> None:
     """Print what the model says of every image, then complain of those that could not be read."""
     from triscale.data.find import find_images
@@ -76,7 +56,9 @@ def run(options: Options) -> None:
     show = _print_json if options.json else _print_text
     broken = 0
     predictions = predict(model, sources, top=options.top, batch_size=options.batch_size)
-    for prediction in _watched(predictions, total=len(sources)):
+    if not sys.stdout.isatty():  # on a terminal the results themselves show that it goes on
+        predictions = watched(predictions, "classifying", total=len(sources))
+    for prediction in predictions:
         if prediction.error is not None:
             broken += 1
             print(f"triscale predict: {prediction.path}: {prediction.error}", file=sys.stderr)

@@ -1,0 +1,30 @@
+"""A bar for whatever takes longer than a person likes to wait without a sign."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE_S = 2.0
+"""Work that is done sooner shows no bar."""
+
+
+def watched(items: Iterable[T], what: str, *, total: int) -> Iterator[T]:
+    """`items`, with a bar on stderr while they come, where stderr is a terminal.
+
+    Whoever prints the items to a terminal as they come needs no bar: leave it out there.
+    """
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    started_s = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, visible=False)
+        for item in items:
+            bar.update(task, advance=1, visible=time.monotonic() - started_s > PATIENCE_S)
+            yield item
