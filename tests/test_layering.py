@@ -39,7 +39,7 @@ LAYERS = {
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch cost data deploy explain models report scaling search storage train transfer"),
     "demo": Layer("arch cost data deploy explain models recipes report scaling search storage train transfer"),
-    "cli": Layer(ALL, "rich tyro", ours_at_import="arch cli cost scaling"),
+    "cli": Layer(ALL, "rich", ours_at_import="arch cli cost scaling"),
 }
 
 # Optional dependencies: each enters through one file, which says what to install when it is missing.

@@ -36,11 +36,16 @@ class Photograph:
     answers: tuple[Answer, ...]
 
 
+def _draw_title(axes: "Axes", title: str) -> None:
+    # A cell of its own: constrained layout cuts the titles of images that fill their cell.
+    axes.text(0, 0, title, fontsize=11, color="#333333")
+    axes.set_axis_off()
+
+
 def _draw_image(axes: "Axes", photograph: Photograph) -> None:
     axes.imshow(photograph.image)
-    axes.set_title(photograph.title, fontsize=11, loc="left", color="#333333")
     axes.set_axis_off()
-    axes.set_anchor("S")
+    axes.set_anchor("W")
 
 
 def _draw_answers(axes: "Axes", answers: Sequence[Answer]) -> None:
@@ -76,13 +81,15 @@ def draw_photographs(photographs: Sequence[Photograph], path: Path, *, columns: 
     columns = min(columns, len(photographs))
     rows = math.ceil(len(photographs) / columns)
     models = [answer.model for answer in photographs[0].answers]
-    figure = Figure(figsize=(4.2 * columns, (3.1 + 0.36 * len(models)) * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, (3.2 + 0.36 * len(models)) * rows + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.7, 0.4 * len(models)] * rows)
+    grid = figure.add_gridspec(3 * rows, columns, height_ratios=[0.2, 2.7, 0.4 * len(models)] * rows)
     for index, photograph in enumerate(photographs):
         row, column = divmod(index, columns)
-        _draw_image(figure.add_subplot(grid[2 * row, column]), photograph)
-        _draw_answers(figure.add_subplot(grid[2 * row + 1, column]), photograph.answers)
+        title, image, answers = (figure.add_subplot(grid[3 * row + part, column]) for part in range(3))
+        _draw_title(title, photograph.title)
+        _draw_image(image, photograph)
+        _draw_answers(answers, photograph.answers)
     patches = [Patch(color=colour, label=model) for colour, model in zip(COLOURS, models, strict=False)]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(models), frameon=False, fontsize=11)
     with atomic_path(path) as temporary:
