@@ -223,13 +223,14 @@ def _totals(cost: NetworkCost, *, batch_size: int) -> Iterator[tuple[str, str]]:
 def print_description(spec: NetworkSpec, options: Options) -> None:
     """The table, the totals and, for published networks, where their coefficients come from."""
     cost = network_cost(spec)
+    totals = list(_totals(cost, batch_size=options.batch_size))
     kinds = {"ops": _op_table, "blocks": _block_table, "stages": _stage_table}
     kind = "ops" if options.ops else "blocks" if options.blocks else "stages"
     print(f"{spec.name} at {spec.resolution}")
     print()
     print_table(kinds[kind](cost))
     print()
-    print_pairs(_totals(cost, batch_size=options.batch_size))
+    print_pairs(totals)
     comparison = compare(spec)
     if comparison is not None:
         print_comparison(comparison)

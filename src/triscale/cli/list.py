@@ -7,6 +7,7 @@ from itertools import groupby
 from triscale.arch import NetworkSpec, get_network, network_names
 from triscale.cli.options import json_option, nearest, positional
 from triscale.cli.output import print_json, print_table, table
+from triscale.cli.released import TAGS, release_names
 from triscale.cost import network_cost
 from triscale.scaling.quantities import format_quantity
 
@@ -19,8 +20,8 @@ triscale list v2 --json"""
 class Options:
     """The networks of the zoo, family by family, with what they cost.
 
-    Params, multiply-adds (macs) and the resolution they are counted at. The last column marks networks whose
-    trained weights `--model` takes by the same name.
+    Params are exact, multiply-adds (macs) are those of one image at the resolution shown. Where the last column
+    says yes, trained weights have the same name; further ones have the name, a dot and what follows.
     """
 
     text: tuple[str, ...] = positional("TEXT", "show names that contain any of these", default=())
@@ -29,7 +30,7 @@ class Options:
 
 def family(name: str) -> str:
     """The family of a zoo name: `efficientnet-lite` of `efficientnet-lite0`."""
-    match = re.match(r"[a-z]+(?:v\d)?(?:-lite|-edgetpu)?", name)
+    match = re.match(r"[a-z]+?(?:v\d)?(?:-lite|-edgetpu)?(?=[\d-]|$)", name)
     assert match is not None
     return match[0]
 
@@ -55,6 +56,7 @@ def _row(spec: NetworkSpec) -> dict[str, object]:
         "params": cost.params,
         "macs": cost.macs,
         "resolution": list(spec.resolution),
+        "weights": list(release_names(spec.name)),
     }
 
 
@@ -64,10 +66,14 @@ def run(options: Options) -> None:
     if options.json:
         print_json([_row(spec) for spec in specs])
         return
-    made = table("network", "params", "macs", "resolution")
+    made = table("network", "params", "macs", "resolution", "weights")
+    made.columns[-1].justify = "left"
     for _, members in groupby(specs, key=lambda spec: family(spec.name)):
         for spec in members:
             cost = network_cost(spec)
-            made.add_row(spec.name, format_quantity(cost.params), format_quantity(cost.macs), str(spec.resolution))
+            weights = ", ".join(tag or "yes" for tag in TAGS.get(spec.name, ()))
+            made.add_row(
+                spec.name, format_quantity(cost.params), format_quantity(cost.macs), str(spec.resolution), weights
+            )
         made.add_section()
     print_table(made)

@@ -1,8 +1,10 @@
-"""NET on the command line: a zoo name, a spec file or a model file."""
+"""NET on the command line: a name of the zoo or of released weights, a spec file or a model file."""
 
 from pathlib import Path
 
 from triscale.arch import NetworkSpec, get_network, read_spec, spec_to_json
+from triscale.arch.zoo import canonical_name
+from triscale.cli.released import released_network
 
 NET_HELP = "zoo name (see `triscale list`), spec file (.json) or model file (.safetensors)"
 
@@ -22,7 +24,7 @@ def find_network(net: str) -> NetworkSpec:
             return read_description(_existing(path))[0]
     if path.is_file():
         raise ValueError(f"{net} is neither a spec file (.json) nor a model file (.safetensors)")
-    return get_network(net)
+    return get_network(released_network(canonical_name(net)) or net)
 
 
 def _existing(path: Path) -> Path:
