@@ -37,11 +37,11 @@ def _solve(macs: float) -> None:
     from triscale.scaling import solve
 
     solution = solve(get_network("efficientnet-b0"), Budget(macs=macs))
-    rows = table("", "layers", "widest stage", "resolution", "macs", "of the budget")
+    rows = table("", "layers", "widest", "resolution", "macs", "of budget")
     for name, spec in (
         ("efficientnet-b0", solution.baseline),
-        (f"by the formula, phi = {solution.phi:.2f}", solution.formula_spec),
-        ("after searching near it", solution.spec),
+        (f"the formula, phi = {solution.phi:.2f}", solution.formula_spec),
+        ("after searching near", solution.spec),
     ):
         cost = network_cost(spec)
         rows.add_row(
@@ -78,7 +78,7 @@ def _classify(folder: Path) -> Path:
     from triscale.report.photographs import draw_photographs
 
     found = sheet(watched(map(answers, MODELS), "classifying", total=len(MODELS)))
-    rows = table("photograph", *MODELS, left=1 + len(MODELS))
+    rows = table("photograph", *(name.removeprefix("efficientnet-") for name in MODELS), left=1 + len(MODELS))
     for photograph in found:
         said = (f"{answer.label} {answer.probability:.0%}" for answer in photograph.answers)
         rows.add_row(photograph.title, *said)
