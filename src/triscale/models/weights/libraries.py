@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -48,6 +49,7 @@ _SIGNATURES: tuple[tuple[Library, str], ...] = (
 """How a name begins that only this library uses; timm's and torchvision's ResNets share theirs."""
 
 
+@lru_cache(maxsize=256)
 def rows(spec: NetworkSpec, library: Library) -> tuple[Row, ...]:
     """The name map of `spec`: one row a tensor. Raises ValueError where `library` has no such network."""
     return _ROWS[library](spec)

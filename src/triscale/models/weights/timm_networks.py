@@ -195,6 +195,8 @@ _REFUSED_PARTS: tuple[tuple[str, str], ...] = (
     ("_ln", "layer normalisation instead of batch normalisation"),
     ("_pruned", "channel counts pruned one by one"),
     ("_cc_", "conditional convolutions"),
+    ("efficientnet_x_", "EfficientNet-X's blocks"),
+    ("efficientnet_h_", "EfficientNet-H's blocks"),
     ("gc_", "global context attention"),
     ("blur", "anti-aliased downsampling"),
     ("resnetaa", "anti-aliased downsampling"),
