@@ -60,7 +60,7 @@ def _compare(macs: float) -> None:
     from triscale.deploy.latency import measure_latency
 
     rows = table("network", "resolution", "params", "macs", "memory", "ms here")
-    found = contenders(macs, lambda spec: measure_latency(spec, threads=1).median_ms, ways=WAYS)
+    found = contenders(macs, lambda spec: measure_latency(spec, threads=1, runs=9).median_ms, ways=WAYS)
     for contender in watched(found, "measuring", total=len(WAYS)):
         rows.add_row(
             contender.way,
@@ -81,7 +81,7 @@ def _classify(folder: Path) -> Path:
     rows = table("photograph", *(name.removeprefix("efficientnet-") for name in MODELS), left=1 + len(MODELS))
     for photograph in found:
         said = (f"{answer.label} {answer.probability:.0%}" for answer in photograph.answers)
-        rows.add_row(photograph.title, *said)
+        rows.add_row(Path(photograph.title).stem, *said)
     print_table(rows)
     path = folder / "photographs.png"
     draw_photographs(found, path)
