@@ -157,7 +157,7 @@ def test_output_is_never_overwritten_unasked(tmp_path: Path, capsys: pytest.Capt
         (("--phi", "1", "--only", "depth", "--coefficients", "1,1,2"), "--coefficients and --only exclude"),
         (("--phi", "1", "--coefficients", "1.2,1.1"), "coefficients must be three numbers"),
         (("--phi", "1", "--coefficients", "none.json"), "none.json: No such file or directory"),
-        (("--phi", "1", "-o", "mine.yaml"), "cannot write mine.yaml: its name must end in .json"),
+        (("--phi", "1", "-o", "mine.yaml"), "cannot write mine.yaml: a spec file's name must end in .json"),
         (("--phi", "1", "-o", "nowhere/mine.json"), "cannot write nowhere/mine.json: there is no folder nowhere"),
     ],
 )

@@ -20,10 +20,8 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def check_output(path: Path, suffix: str, *, force: bool) -> None:
+def check_output(path: Path, *, force: bool) -> None:
     """Raise ValueError, before any work is done, where a verb could not or should not write `path`."""
-    if path.suffix.lower() != suffix:
-        raise ValueError(f"cannot write {path}: its name must end in {suffix}")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
     if path.exists() and not force:
@@ -56,11 +54,23 @@ def print_table(made: "Table") -> None:
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Names and what belongs to them in two columns, long values wrapped."""
     rows = list(pairs)
-    indent = max(len(name) for name, _ in rows) + 2
+    indent = " " * (max(len(name) for name, _ in rows) + 2)
     for name, value in rows:
-        print(textwrap.fill(value, WIDTH, initial_indent=f"{name:{indent}}", subsequent_indent=" " * indent))
+        print(_fill(value, initial_indent=name.ljust(len(indent)), subsequent_indent=indent))
 
 
 def print_paragraph(text: str) -> None:
     """Text wrapped to the width of help and tables."""
-    print(textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
+    print(_fill(text))
+
+
+def _fill(text: str, *, initial_indent: str = "", subsequent_indent: str = "") -> str:
+    """Paths and names stay whole, so that they can be copied."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=initial_indent,
+        subsequent_indent=subsequent_indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

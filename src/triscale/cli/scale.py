@@ -87,7 +87,9 @@ def check(options: Options) -> None:
     if options.threads is not None and options.latency is None:
         raise ValueError("--threads only matters with --latency; leave it out")
     if options.output is not None:
-        check_output(options.output, ".json", force=options.force)
+        if options.output.suffix.lower() != ".json":
+            raise ValueError(f"cannot write {options.output}: a spec file's name must end in .json")
+        check_output(options.output, force=options.force)
 
 
 def _solve(baseline: NetworkSpec, options: Options, scaling: CompoundScaling | None) -> Solution:
