@@ -33,11 +33,10 @@ def _name(holder: Holder) -> str:
 
 def rows(spec: NetworkSpec) -> tuple[Row, ...]:
     """One row a tensor. Raises ValueError for anything but a stem, MBConv stages and a last 1x1 convolution."""
-    first, *middle, last = (stage.operator for stage in spec.stages)
-    if (first, last) != (Operator.CONV, Operator.CONV) or set(middle) != {Operator.MBCONV}:
-        raise ValueError(
-            f"efficientnet-pytorch has only EfficientNet B0-B8, L2 and Lite layouts; {spec.name} is another"
-        )
+    operators = [stage.operator for stage in spec.stages]
+    ends = [operators[0], operators[-1]]
+    if len(operators) < 3 or ends != [Operator.CONV] * 2 or set(operators[1:-1]) != {Operator.MBCONV}:
+        raise ValueError(f"efficientnet-pytorch knows EfficientNet B0-B8, L2 and Lite layouts; {spec.name} is another")
     return map_rows(spec, _name)
 
 
