@@ -59,7 +59,7 @@ def _load(source: str | Path) -> Model:
 
 def _unknown(name: str) -> str:
     if canonical_name(name) in network_names():
-        return f"no trained weights of {name} are known; `triscale train` makes some, `triscale list` marks those known"
+        return f"no trained weights of {name} are known; `triscale list` marks the networks that have some"
     near = nearest_releases(name)
     hint = "did you mean " + " or ".join(near) + "?" if near else "`triscale list` shows the names"
     return f"{name!r} is neither a file nor a name with released weights; {hint}"
@@ -67,7 +67,7 @@ def _unknown(name: str) -> str:
 
 def _load_file(path: Path) -> Model:
     if path.suffix == ".json":
-        raise ValueError(f"{path} describes a network without weights; `triscale train` makes a model of it")
+        raise ValueError(f"{path} describes a network without weights; name a model file, or see `triscale list` for released weights")
     if path.is_file() and path.suffix != ".safetensors":
         raise ValueError(
             f"{path} is no model file; `triscale convert` makes one of timm's, torchvision's and other weights"
