@@ -54,7 +54,7 @@ def test_tensors_and_norms_are_the_packages(name: str) -> None:
 
 
 @pytest.mark.parametrize("pixels", [64, 75])
-@pytest.mark.parametrize("name", by_size(tuple(n for n in NAMES if not n.endswith("-l2"))))
+@pytest.mark.parametrize("name", by_size(NAMES))
 def test_logits_equal_the_packages_both_ways(name: str, pixels: int) -> None:
     peer = create(name, image_size=pixels)
     assert_equal_logits(get_network(name), Library.EFFICIENTNET_PYTORCH, peer, sizes=(square(pixels),))

@@ -57,7 +57,7 @@ def test_tensors_norms_and_activations_are_timms(name: str) -> None:
             assert (norm.eps, norm.momentum) == (holder.op.epsilon, holder.op.momentum)
 
 
-@pytest.mark.parametrize("name", by_size(tuple(n for n in timm_names() if not n.endswith("_l2"))))
+@pytest.mark.parametrize("name", by_size(timm_names()))
 def test_logits_equal_timms_both_ways(name: str) -> None:
     assert_equal_logits(timm_spec(name), Library.TIMM, create(name))
 

@@ -66,9 +66,13 @@ def _unknown(name: str) -> str:
 
 
 def _load_file(path: Path) -> Model:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
     if path.suffix == ".json":
-        raise ValueError(f"{path} describes a network without weights; name a model file, or see `triscale list` for released weights")
-    if path.is_file() and path.suffix != ".safetensors":
+        raise ValueError(
+            f"{path} describes a network, without weights; name a model file, or weights that `triscale list` marks"
+        )
+    if path.suffix != ".safetensors":
         raise ValueError(
             f"{path} is no model file; `triscale convert` makes one of timm's, torchvision's and other weights"
         )
