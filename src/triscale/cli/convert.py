@@ -85,7 +85,9 @@ def _lines(found: "Found", written: "Written") -> Iterator[tuple[str, str]]:
     else:
         yield "images", _preprocessing(card.preprocessing)
     size = format_quantity(written.size_bytes, Unit.BYTES)
-    yield "wrote", f"{written.path}, {size}: {written.library}'s {written.network}"
+    ours = written.library.value == "triscale"
+    what = "a model file" if ours else f"{written.library}'s {written.network}"
+    yield "wrote", f"{written.path}, {size}: {what}"
     yield "verified", f"read back, all {written.tensors} tensors are equal"
 
 

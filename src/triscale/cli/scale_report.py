@@ -106,17 +106,17 @@ def report_json(report: Report) -> dict[str, Any]:
 
 def _rows(report: Report) -> Iterator[tuple[str, Candidate]]:
     yield "baseline", report.baseline
-    yield f"phi {report.phi:g}", report.formula
+    yield "formula" if report.solution else "scaled", report.formula
     if report.solution is not None and not _nothing_added(report.solution):
         yield "search", report.answer
 
 
 def _print_candidates(report: Report) -> None:
     latency = any(candidate.figures.latency_ms is not None for _, candidate in _rows(report))
-    names = ("network", "depth", "width", "resolution", "pixels", "params", "macs", "memory")
+    names = ("network", "depth", "width", "res.", "pixels", "params", "macs", "memory")
     made = table(*names, *(("latency",) if latency else ()))
     for name, candidate in _rows(report):
-        factors = [f"{factor:.4g}" for factor in asdict(candidate.coefficients).values()]
+        factors = [f"{factor:.3g}" for factor in asdict(candidate.coefficients).values()]
         cells = [_amount(limit, candidate.figures) for limit in (Limit.PARAMS, Limit.MACS, Limit.MEMORY)]
         if latency:
             cells.append(_amount(Limit.LATENCY, candidate.figures))
