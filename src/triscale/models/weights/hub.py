@@ -5,7 +5,10 @@ Its environment variables hold: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE`, `HF_
 """
 
 import hashlib
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +75,10 @@ def fetch(repo: HubRepo, file: str, *, endpoint: str | None = None, cache_dir: P
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        path = Path(hf_hub_download(repo.name, file, revision=repo.revision, endpoint=endpoint, cache_dir=cache_dir))
+        with _one_warning():
+            downloaded = hf_hub_download(
+                repo.name, file, revision=repo.revision, endpoint=endpoint, cache_dir=cache_dir
+            )
     except LocalEntryNotFoundError as error:
         raise DownloadError(_unreachable(repo, file, error, endpoint)) from None
     except EntryNotFoundError:
@@ -80,9 +86,33 @@ def fetch(repo: HubRepo, file: str, *, endpoint: str | None = None, cache_dir: P
     except Exception as error:
         # Each release of huggingface_hub brings the errors of another transport (requests, httpx, httpx2, hf_xet).
         raise DownloadError(_refused(repo, file, error)) from None
+    path = Path(downloaded)
     _verify(path, repo, file)
     commit = path.relative_to(path.parents[file.count("/") + 1]).parts[0]
     return HubFile(path, commit if _COMMIT.fullmatch(commit) else "")
+
+
+class _First(logging.Filter):
+    """Lets one record pass."""
+
+    passed = False
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        first, self.passed = not self.passed, True
+        return first
+
+
+@contextmanager
+def _one_warning() -> Iterator[None]:
+    """Let huggingface_hub say once that it tries again, not at each of a dozen attempts."""
+    filters = [(handler, _First()) for handler in logging.getLogger("huggingface_hub").handlers]
+    for handler, first in filters:
+        handler.addFilter(first)
+    try:
+        yield
+    finally:
+        for handler, first in filters:
+            handler.removeFilter(first)
 
 
 def _first_line(error: BaseException) -> str:
@@ -140,7 +170,4 @@ def _verify(path: Path, repo: HubRepo, file: str) -> None:
     if actual != expected:
         for damaged in (path.resolve(), blob, path):
             damaged.unlink(missing_ok=True)
-        raise DownloadError(
-            f"{repo.source}: {file} arrived wrong and was deleted: its checksum is {actual}, expected {expected};"
-            " try again"
-        )
+        raise DownloadError(f"{repo.source}: {file} does not match its checksum {expected} and was deleted; try again")
