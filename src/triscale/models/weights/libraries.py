@@ -37,7 +37,6 @@ _NETWORKS: dict[Library, Callable[[], tuple[NetworkSpec, ...]]] = {
     Library.TORCHVISION: _torchvision,
     Library.EFFICIENTNET_PYTORCH: efficientnet_pytorch_names.networks,
 }
-"""Every network that a library is known to build, as it builds it."""
 
 _SIGNATURES: tuple[tuple[Library, str], ...] = (
     (Library.TRISCALE, r"stages\.0\.0\.branch\."),
@@ -53,6 +52,11 @@ _SIGNATURES: tuple[tuple[Library, str], ...] = (
 def rows(spec: NetworkSpec, library: Library) -> tuple[Row, ...]:
     """The name map of `spec`: one row a tensor. Raises ValueError where `library` has no such network."""
     return _ROWS[library](spec)
+
+
+def networks(library: Library) -> tuple[NetworkSpec, ...]:
+    """Every network that `library` is known to build, as it builds it, under its name there."""
+    return _NETWORKS[library]()
 
 
 def from_peer(
@@ -83,33 +87,29 @@ def detect_library(names: Iterable[str]) -> Library:
     raise ValueError(f"the weights begin with {shown}, which are the names of no library that is read: {known}")
 
 
-def _fits(spec: NetworkSpec, library: Library, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    expected = {row.theirs: row.their_shape for row in rows(spec, library) if not row.is_counter}
-    return expected == shapes
-
-
-def _with_shapes_of(spec: NetworkSpec, library: Library, state: Mapping[str, Tensor]) -> NetworkSpec:
-    """`spec` with the classes and input channels that `state` has, where it has the tensors that tell."""
+def _like(spec: NetworkSpec, library: Library, state: Mapping[str, Tensor]) -> NetworkSpec:
+    """`spec` with the classes and input channels of `state`; without classes where `state` has no classifier."""
     mapped = rows(spec, library)
-    by_name = {row.ours: row for row in mapped}
-    head, first = by_name.get("classifier.bias"), mapped[0]
-    if head and head.theirs in state:
-        spec = replace(spec, classes=state[head.theirs].numel())
+    first = mapped[0]
     if first.theirs in state and state[first.theirs].ndim == len(first.shape):
         spec = replace(spec, input_channels=first.to_ours(state[first.theirs]).shape[1])
-    return spec
+    head = next((row.theirs for row in mapped if row.ours == "classifier.bias"), None)
+    if head is None:
+        return spec
+    return replace(spec, classes=state[head].numel() if head in state else 0)
 
 
 def matching_specs(state: Mapping[str, Tensor], library: Library) -> tuple[NetworkSpec, ...]:
     """Every network of `library` whose tensors have just these names and shapes, classes and input channels aside."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(COUNTER)}
-    count = len(shapes)
     found = []
-    for spec in _NETWORKS[library]():
-        if sum(not row.is_counter for row in rows(spec, library)) != count:
+    for spec in networks(library):
+        count = sum(not row.is_counter for row in rows(spec, library))
+        # A cheap test before the rows of other shapes are made; the classifier's two tensors may be missing.
+        if count - len(shapes) not in (0, 2):
             continue
-        candidate = _with_shapes_of(spec, library, state)
-        if _fits(candidate, library, shapes):
+        candidate = _like(spec, library, state)
+        if {row.theirs: row.their_shape for row in rows(candidate, library) if not row.is_counter} == shapes:
             found.append(candidate)
     return tuple(found)
 

@@ -18,9 +18,7 @@ logger = logging.getLogger(__name__)
 LARGEST_FILE = 16 << 20
 """Bytes; the names of ImageNet-21k's classes take 1 MB."""
 
-_HARMLESS = frozenset(
-    {"num_classes", "in_chans", "drop_rate", "drop_path_rate", "img_size", "pretrained", "scriptable"}
-)
+_HARMLESS = frozenset({"num_classes", "in_chans", "drop_rate", "drop_path_rate", "global_pool"})
 """Model arguments that change no answers, or that are read and checked by themselves."""
 
 
@@ -59,7 +57,7 @@ def _preprocessing(data: Mapping[str, Any], where: str) -> Preprocessing:
 
     `timm.data.create_transform` keeps to training's; published accuracies are those of the evaluation.
     """
-    channels, *_ = _size(data.get("input_size"), "input_size")
+    channels = _size(data.get("input_size"), "input_size")[0]
     _, height, width = _size(data.get("test_input_size") or data.get("input_size"), "test_input_size")
     crop = data.get("test_crop_pct") or data.get("crop_pct") or 0.875
     interpolation = data.get("interpolation", "bicubic")
