@@ -203,14 +203,14 @@ def _check_positive(**values: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _backward_peak_bytes(tape: Tape, images: Buffer, logits: Buffer) -> int:
+def _backward_peak_bytes(tape: Tape, logits: Buffer) -> int:
     """The most that is alive in backward: kept tensors, gradients of maps, gradients of weights so far.
 
     Each node frees what it kept and its output's gradient when it is done. A second gradient of the same tensor is
     added to the first in place.
     """
     readers = Counter(buffer for node in tape.nodes for buffer in set(node.saved))
-    alive_bytes = sum(buffer.size_bytes for buffer in {*readers, images, logits})
+    alive_bytes = sum(buffer.size_bytes for buffer in {*tape.saved, tape.images, logits})
     peak_bytes = alive_bytes
     gradients = {logits: Buffer(logits.values, logits.value_bytes)}
     for node in reversed(tape.nodes):
@@ -222,7 +222,7 @@ def _backward_peak_bytes(tape: Tape, images: Buffer, logits: Buffer) -> int:
         alive_bytes += node.weight_gradients_bytes
         for buffer in set(node.saved):
             readers[buffer] -= 1
-            if not readers[buffer] and buffer is not images and buffer is not logits:
+            if not readers[buffer] and buffer not in (tape.images, logits):
                 alive_bytes -= buffer.size_bytes
         for inputs, new in zip(node.inputs, made, strict=True):
             gradients.setdefault(inputs, new)
@@ -240,8 +240,8 @@ def training_memory(
     """Peak memory of one training step: forward, gradients of the last step freed, backward, update.
 
     `optimizer_slots` counts the optimizer's values per parameter: 2 for RMSProp with momentum and for Adam, 1 for SGD
-    with momentum. `ema` adds an average of the weights. The peak is the larger of two moments: the end of forward,
-    with the last step's gradients, and the largest in backward, with the gradients so far. Neither the loss's own
+    with momentum. `ema` adds an average of the weights. The peak is the larger of two moments: the largest in forward,
+    beside the last step's gradients, and the largest in backward, beside the gradients so far. Neither the loss's own
     tensors nor the update's temporary ones are counted; both are small beside these. Raises ValueError for a batch
     below 1 or a negative number of slots.
     """
@@ -250,16 +250,13 @@ def training_memory(
         raise ValueError(f"optimizer_slots must not be negative, got {optimizer_slots}")
     weights_bytes = _weights_bytes(spec, _Eager(value_bytes=FLOAT32, folded=False, inplace=False))
     gradients_bytes = network_cost(spec).params * FLOAT32
-    tape, images, logits = record(spec, batch_size=batch_size, precision=precision)
-    saved = tape.saved
-    saved_bytes = sum(buffer.size_bytes for buffer in saved)
-    forward_bytes = gradients_bytes + sum(buffer.size_bytes for buffer in {*saved, images, logits})
-    step_bytes = max(forward_bytes, _backward_peak_bytes(tape, images, logits))
+    tape, logits = record(spec, batch_size=batch_size, precision=precision)
+    step_bytes = max(gradients_bytes + tape.forward_peak_bytes, _backward_peak_bytes(tape, logits))
     return TrainingMemory(
         weights_bytes=weights_bytes,
         gradients_bytes=gradients_bytes,
         optimizer_bytes=optimizer_slots * gradients_bytes,
         ema_bytes=weights_bytes if ema else 0,
-        saved_bytes=saved_bytes,
-        working_bytes=step_bytes - gradients_bytes - saved_bytes,
+        saved_bytes=tape.saved_bytes,
+        working_bytes=step_bytes - gradients_bytes - tape.saved_bytes,
     )

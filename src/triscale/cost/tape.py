@@ -7,7 +7,6 @@ computed.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
 from typing import Any
 
 from triscale.arch.blocks import Block, blocks, stochastic_depth_rates
@@ -77,12 +76,15 @@ class Tape:
 
     batch_size: int
     precision: Precision
+    images: Buffer
     nodes: list[Node] = field(default_factory=list)
-
-    @property
-    def saved(self) -> dict[Buffer, None]:
-        """Every buffer that some node keeps, once."""
-        return dict.fromkeys(chain.from_iterable(node.saved for node in self.nodes))
+    saved: dict[Buffer, None] = field(default_factory=dict)
+    """Every buffer that some node keeps, once."""
+    saved_bytes: int = 0
+    cached_bytes: int = 0
+    """The copies of biases that autocast caches until forward is over."""
+    forward_peak_bytes: int = 0
+    """The most that was alive at once: the images, what is kept so far, and what the running op reads and writes."""
 
     def apply(
         self,
@@ -98,7 +100,16 @@ class Tape:
         if output.needs_gradient:
             inputs = tuple(buffer for buffer in inputs if buffer.needs_gradient)
             self.nodes.append(Node(inputs, output, saved, weights * FLOAT32, scratch_bytes, passes_on))
+            for buffer in saved:
+                self.saved_bytes += 0 if buffer in self.saved else buffer.size_bytes
+                self.saved[buffer] = None
         return output
+
+    def hold(self, *buffers: Buffer) -> None:
+        """Note that `buffers` are alive at this moment."""
+        others = {self.images, *buffers} - self.saved.keys()
+        alive_bytes = self.saved_bytes + self.cached_bytes + sum(buffer.size_bytes for buffer in others)
+        self.forward_peak_bytes = max(self.forward_peak_bytes, alive_bytes)
 
 
 def _like(buffer: Buffer, values: int) -> Buffer:
@@ -117,8 +128,10 @@ def _product(
 ) -> Buffer:
     """A convolution or matrix product: keeps its input, and its weights where autocast copied them."""
     inputs = _lowered(tape, inputs)
-    copied = tape.precision is Precision.BFLOAT16 and keeps_weights
-    saved = (inputs, Buffer(weights, BFLOAT16)) if copied else (inputs,)
+    saved: tuple[Buffer, ...] = (inputs,)
+    if tape.precision is Precision.BFLOAT16:
+        saved = (inputs, Buffer(weights, BFLOAT16)) if keeps_weights else saved
+        tape.cached_bytes += biases * BFLOAT16
     return tape.apply((inputs,), Buffer(outputs, inputs.value_bytes), saved=saved, weights=weights + biases)
 
 
@@ -206,10 +219,14 @@ _RULES: dict[type, Callable[[Tape, Any, Buffer, Shape], Buffer]] = {
 }
 
 
-def _record(tape: Tape, ops: NamedOps, inputs: Buffer, shape: Shape) -> Buffer:
+def _record(tape: Tape, ops: NamedOps, inputs: Buffer, shape: Shape, *held: Buffer) -> Buffer:
+    """What `ops` make of `inputs` in turn, while `held` and `inputs` stay alive."""
+    values = inputs
     for _, op in ops:
-        inputs, shape = _RULES[type(op)](tape, op, inputs, shape), output_shape(op, shape)
-    return inputs
+        output = _RULES[type(op)](tape, op, values, shape)
+        tape.hold(*held, inputs, values, output)
+        values, shape = output, output_shape(op, shape)
+    return values
 
 
 def _stochastic_depth(tape: Tape, rate: float, inputs: Buffer) -> Buffer:
@@ -220,25 +237,27 @@ def _stochastic_depth(tape: Tape, rate: float, inputs: Buffer) -> Buffer:
     return tape.apply((inputs,), _like(inputs, inputs.values), saved=(factors,))
 
 
-def _block(tape: Tape, block: Block, inputs: Buffer, *, stochastic_depth_rate: float) -> Buffer:
+def _block(tape: Tape, block: Block, inputs: Buffer, held: Buffer, *, stochastic_depth_rate: float) -> Buffer:
     lowered = lower(block)
-    branch = _record(tape, lowered.branch, inputs, block.in_shape)
+    branch = _record(tape, lowered.branch, inputs, block.in_shape, held)
     if lowered.shortcut is None:
         return branch
-    branch = _stochastic_depth(tape, stochastic_depth_rate, branch)
-    shortcut = _record(tape, lowered.shortcut, inputs, block.in_shape)
+    dropped = _stochastic_depth(tape, stochastic_depth_rate, branch)
+    shortcut = _record(tape, lowered.shortcut, inputs, block.in_shape, held, branch, dropped)
     value_bytes = max(branch.value_bytes, shortcut.value_bytes)
-    summed = tape.apply((branch, shortcut), Buffer(branch.values, value_bytes), passes_on=True)
-    return _record(tape, lowered.after, summed, block.out_shape)
+    summed = tape.apply((dropped, shortcut), Buffer(branch.values, value_bytes), passes_on=True)
+    tape.hold(held, inputs, branch, dropped, shortcut, summed)
+    return _record(tape, lowered.after, summed, block.out_shape, held, inputs, branch)
 
 
-def record(spec: NetworkSpec, *, batch_size: int, precision: Precision) -> tuple[Tape, Buffer, Buffer]:
-    """The tape of one forward pass in training, its images and its logits."""
-    tape = Tape(batch_size, precision)
-    images = Buffer(batch_size * spec.input_channels * spec.resolution.height * spec.resolution.width, FLOAT32, False)
-    values = images
+def record(spec: NetworkSpec, *, batch_size: int, precision: Precision) -> tuple[Tape, Buffer]:
+    """The tape of one forward pass in training, and its logits."""
     layers = blocks(spec)
+    images = Buffer(batch_size * layers[0][0].in_shape.size, FLOAT32, needs_gradient=False)
+    tape = Tape(batch_size, precision, images)
+    values = images
     for stage, rates in zip(layers, stochastic_depth_rates(spec), strict=True):
+        stage_input = values  # the network's loop holds it until the stage is done
         for block, rate in zip(stage, rates, strict=True):
-            values = _block(tape, block, values, stochastic_depth_rate=rate)
-    return tape, images, _record(tape, lower_head(spec), values, layers[-1][-1].out_shape)
+            values = _block(tape, block, values, stage_input, stochastic_depth_rate=rate)
+    return tape, _record(tape, lower_head(spec), values, layers[-1][-1].out_shape)
