@@ -116,6 +116,8 @@ class Stage:
             raise ValueError(f"stride {self.stride} would skip pixels of a {self.kernel}x{self.kernel} kernel")
         if not 0 <= self.se_ratio <= 1:
             raise ValueError(f"se_ratio must lie in 0..1, got {self.se_ratio}")
+        if self.minimum_channels > self.channels:
+            raise ValueError(f"minimum_channels {self.minimum_channels} exceeds the row's {self.channels} channels")
         if self.expansion_base is not None:
             _check_count("expansion_base", self.expansion_base)
         self._check_operator()
@@ -126,6 +128,8 @@ class Stage:
             raise ValueError(f"{operator} has no expansion, got {self.expansion}; leave it at 1")
         if operator is Operator.BOTTLENECK and self.channels % self.expansion:
             raise ValueError(f"bottleneck channels {self.channels} must be a multiple of expansion {self.expansion}")
+        if operator is Operator.BOTTLENECK and self.minimum_channels != 1:
+            raise ValueError("bottleneck takes no minimum_channels; leave it at 1")
         if operator not in SQUEEZING and (self.se_ratio, self.skip, self.expansion_base) != (
             0,
             Skip.NONE,
