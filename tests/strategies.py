@@ -33,7 +33,7 @@ def _expansions(draw: st.DrawFn, operator: Operator, channels: int) -> int:
 
 
 @st.composite
-def _stages(draw: st.DrawFn, above: Stage | None, in_channels: int, *, max_channels: int, max_layers: int) -> Stage:
+def _stages(draw: st.DrawFn, in_channels: int, *, max_channels: int, max_layers: int) -> Stage:
     operator = draw(st.sampled_from(Operator))
     kernel = draw(st.sampled_from((1, 3, 5, 7)))
     # The identity skip needs equal channels, so they are drawn more often than chance would.
@@ -41,9 +41,7 @@ def _stages(draw: st.DrawFn, above: Stage | None, in_channels: int, *, max_chann
     channels = in_channels if keeps else draw(st.integers(1, max_channels))
     expansion = draw(_expansions(operator, channels))
     squeezing = operator in SQUEEZING
-    # A pool keeps the channels of the row above, so it must scale as that row does.
-    follows = above if operator is Operator.MAX_POOL else None
-    scale_width = draw(st.booleans()) and not (operator is Operator.MAX_POOL and above is None)
+    has_minimum = operator not in (Operator.BOTTLENECK, Operator.MAX_POOL)
     may_squeeze = squeezing and not (operator is Operator.FUSED_MBCONV and expansion == 1)
     return Stage(
         operator,
@@ -56,8 +54,8 @@ def _stages(draw: st.DrawFn, above: Stage | None, in_channels: int, *, max_chann
         skip=draw(st.sampled_from(Skip)) if squeezing else Skip.NONE,
         expansion_base=draw(st.none() | st.integers(1, max_channels)) if squeezing else None,
         scale_depth=draw(st.booleans()),
-        scale_width=follows.scale_width if follows else scale_width,
-        minimum_channels=follows.minimum_channels if follows else draw(st.sampled_from((1, 8, 24))),
+        scale_width=draw(st.booleans()),
+        minimum_channels=min(channels, draw(st.sampled_from((1, 8, 24)))) if has_minimum else 1,
     )
 
 
@@ -80,9 +78,8 @@ def network_specs(
     input_channels = draw(st.integers(1, 5))
     stages: list[Stage] = []
     for _ in range(draw(st.integers(1, max_stages))):
-        above = stages[-1] if stages else None
-        in_channels = above.channels if above else input_channels
-        stages.append(draw(_stages(above, in_channels, max_channels=max_channels, max_layers=max_layers)))
+        in_channels = stages[-1].channels if stages else input_channels
+        stages.append(draw(_stages(in_channels, max_channels=max_channels, max_layers=max_layers)))
     return NetworkSpec(
         draw(NAMES),
         Resolution(draw(st.integers(1, max_pixels)), draw(st.integers(1, max_pixels))),

@@ -128,8 +128,8 @@ class Stage:
             raise ValueError(f"{operator} has no expansion, got {self.expansion}; leave it at 1")
         if operator is Operator.BOTTLENECK and self.channels % self.expansion:
             raise ValueError(f"bottleneck channels {self.channels} must be a multiple of expansion {self.expansion}")
-        if operator is Operator.BOTTLENECK and self.minimum_channels != 1:
-            raise ValueError("bottleneck takes no minimum_channels; leave it at 1")
+        if operator in (Operator.BOTTLENECK, Operator.MAX_POOL) and self.minimum_channels != 1:
+            raise ValueError(f"{operator} takes no minimum_channels; leave it at 1")
         if operator not in SQUEEZING and (self.se_ratio, self.skip, self.expansion_base) != (
             0,
             Skip.NONE,
