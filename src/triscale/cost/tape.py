@@ -81,10 +81,12 @@ class Tape:
     saved: dict[Buffer, None] = field(default_factory=dict)
     """Every buffer that some node keeps, once."""
     saved_bytes: int = 0
+    held: tuple[Buffer, ...] = ()
+    """What callers keep alive while the running op works, whether or not backward needs it."""
     cached_bytes: int = 0
-    """The copies of biases that autocast caches until forward is over."""
+    """The copies of biases, which autocast keeps until forward is over."""
     forward_peak_bytes: int = 0
-    """The most that was alive at once: the images, what is kept so far, and what the running op reads and writes."""
+    """The most alive at once: images, what is saved and held, and what a kernel reads and writes."""
 
     def apply(
         self,
@@ -96,20 +98,17 @@ class Tape:
         scratch_bytes: int = 0,
         passes_on: bool = False,
     ) -> Buffer:
-        """Record how `output` came from `inputs` and a number of `weights`; returns it."""
+        """Record how a kernel makes `output` of `inputs` and a number of `weights`; returns it."""
+        alive = {self.images, *self.held, *inputs, output, *saved}
         if output.needs_gradient:
             inputs = tuple(buffer for buffer in inputs if buffer.needs_gradient)
             self.nodes.append(Node(inputs, output, saved, weights * FLOAT32, scratch_bytes, passes_on))
             for buffer in saved:
                 self.saved_bytes += 0 if buffer in self.saved else buffer.size_bytes
                 self.saved[buffer] = None
+        alive_bytes = sum(buffer.size_bytes for buffer in alive - self.saved.keys())
+        self.forward_peak_bytes = max(self.forward_peak_bytes, self.saved_bytes + self.cached_bytes + alive_bytes)
         return output
-
-    def hold(self, *buffers: Buffer) -> None:
-        """Note that `buffers` are alive at this moment."""
-        others = {self.images, *buffers} - self.saved.keys()
-        alive_bytes = self.saved_bytes + self.cached_bytes + sum(buffer.size_bytes for buffer in others)
-        self.forward_peak_bytes = max(self.forward_peak_bytes, alive_bytes)
 
 
 def _like(buffer: Buffer, values: int) -> Buffer:
@@ -137,7 +136,11 @@ def _product(
 
 def _pad(tape: Tape, op: Conv | MaxPool, inputs: Buffer, shape: Shape) -> Buffer:
     values = padded_copy(op, shape)
-    return tape.apply((inputs,), _like(inputs, tape.batch_size * values)) if values else inputs
+    if not values:
+        return inputs
+    padded = tape.apply((inputs,), _like(inputs, tape.batch_size * values))
+    tape.held += (padded,)
+    return padded
 
 
 def _conv(tape: Tape, op: Conv, inputs: Buffer, shape: Shape) -> Buffer:
@@ -168,6 +171,7 @@ def _squeeze_excite(tape: Tape, op: SqueezeExcite, inputs: Buffer, _: Shape) -> 
     channels, squeezed = op.channels, op.squeezed_channels
     count, pixel = tape.batch_size, Shape(op.channels, 1, 1)
     values = tape.apply((inputs,), _like(inputs, count * channels))
+    tape.held += (values,)
     values = _product(tape, values, outputs=count * squeezed, weights=channels * squeezed, biases=squeezed)
     values = _activate(tape, Activate(op.activation), values, pixel)
     values = _product(tape, values, outputs=count * channels, weights=channels * squeezed, biases=channels)
@@ -223,9 +227,8 @@ def _record(tape: Tape, ops: NamedOps, inputs: Buffer, shape: Shape, *held: Buff
     """What `ops` make of `inputs` in turn, while `held` and `inputs` stay alive."""
     values = inputs
     for _, op in ops:
-        output = _RULES[type(op)](tape, op, values, shape)
-        tape.hold(*held, inputs, values, output)
-        values, shape = output, output_shape(op, shape)
+        tape.held = (*held, inputs, values)
+        values, shape = _RULES[type(op)](tape, op, values, shape), output_shape(op, shape)
     return values
 
 
@@ -242,11 +245,12 @@ def _block(tape: Tape, block: Block, inputs: Buffer, held: Buffer, *, stochastic
     branch = _record(tape, lowered.branch, inputs, block.in_shape, held)
     if lowered.shortcut is None:
         return branch
+    tape.held = (held, inputs, branch)
     dropped = _stochastic_depth(tape, stochastic_depth_rate, branch)
     shortcut = _record(tape, lowered.shortcut, inputs, block.in_shape, held, branch, dropped)
     value_bytes = max(branch.value_bytes, shortcut.value_bytes)
+    tape.held = (held, inputs, branch)
     summed = tape.apply((dropped, shortcut), Buffer(branch.values, value_bytes), passes_on=True)
-    tape.hold(held, inputs, branch, dropped, shortcut, summed)
     return _record(tape, lowered.after, summed, block.out_shape, held, inputs, branch)
 
 
