@@ -9,7 +9,13 @@ from torch import Tensor
 
 from triscale.arch.spec import NetworkSpec
 from triscale.arch.zoo import get_network, network_names
-from triscale.models.weights import efficientnet_pytorch_names, timm_names, timm_networks, torchvision_names
+from triscale.models.weights import (
+    efficientnet_pytorch_names,
+    keras_names,
+    timm_names,
+    timm_networks,
+    torchvision_names,
+)
 from triscale.models.weights.names import COUNTER, Library, Row, map_rows, to_ours, to_theirs
 
 
@@ -30,12 +36,14 @@ _ROWS: dict[Library, Callable[[NetworkSpec], tuple[Row, ...]]] = {
     Library.TIMM: timm_names.rows,
     Library.TORCHVISION: torchvision_names.rows,
     Library.EFFICIENTNET_PYTORCH: efficientnet_pytorch_names.rows,
+    Library.KERAS: keras_names.rows,
 }
 _NETWORKS: dict[Library, Callable[[], tuple[NetworkSpec, ...]]] = {
     Library.TRISCALE: _zoo,
     Library.TIMM: timm_networks.networks,
     Library.TORCHVISION: _torchvision,
     Library.EFFICIENTNET_PYTORCH: efficientnet_pytorch_names.networks,
+    Library.KERAS: keras_names.networks,
 }
 
 _SIGNATURES: tuple[tuple[Library, str], ...] = (
