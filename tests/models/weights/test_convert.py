@@ -108,7 +108,7 @@ def test_what_a_library_cannot_compute_is_not_written_for_it(lite0: Model, tmp_p
     with pytest.raises(ValueError, match="torchvision has no network that computes what efficientnet-lite0 does"):
         write_model(lite0, path, Library.TORCHVISION)
     b0 = model_of(get_network("efficientnet-b0"), ModelCard(Preprocessing(square(224))))
-    with pytest.raises(ValueError, match="its efficientnet_b0 pads or normalises otherwise"):
+    with pytest.raises(ValueError, match="computes what efficientnet-b0 does, with same padding"):
         write_model(b0, path, Library.TORCHVISION)
     assert list(tmp_path.iterdir()) == []
 
@@ -123,6 +123,24 @@ def test_torchvision_weights_become_a_model_file(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "resnet18.safetensors").network.state_dict()
     for name, tensor in from_peer(state, spec, Library.TORCHVISION).items():
         assert torch.equal(loaded[name], tensor)
+
+
+@pytest.mark.parametrize("network", [None, "EfficientNetB0", get_network("efficientnet-b0")])
+def test_keras_there_and_back(network: str | NetworkSpec | None, tmp_path: Path) -> None:
+    spec = replace(get_network("efficientnet-b0"), classes=2)
+    b0 = model_of(spec, replace(CARD, preprocessing=Preprocessing(square(224), mean=(0.25,) * 3, std=(0.5,) * 3)))
+    path = tmp_path / "b0.weights.h5"
+    written = write_model(b0, path, Library.KERAS)
+    assert (written.network, written.library) == ("efficientnetb0", Library.KERAS)
+    if isinstance(network, NetworkSpec):
+        network = spec
+    found = find_model(str(path), network=network, card=CARD)
+    assert (found.library, found.card_is_assumed) == (Library.KERAS, False)
+    assert equal(found.model, b0)
+    # The file tells mean and std, the other model the names of the classes.
+    assert (found.model.card.preprocessing.mean, found.model.card.class_names) == ((0.25,) * 3, ("a", "b"))
+    with pytest.raises(ValueError, match="does not hold keras's EfficientNetB1 but efficientnetb0"):
+        find_model(str(path), network="EfficientNetB1")
 
 
 def test_what_a_model_says_itself_is_not_overruled(lite0: Model, tmp_path: Path) -> None:
@@ -145,5 +163,7 @@ def test_target_suffixes() -> None:
     check_target(Path("a.pth"), Library.TIMM)
     with pytest.raises(ValueError, match=r"cannot write triscale weights to a\.pth: its name must end in \.saf"):
         check_target(Path("a.pth"), Library.TRISCALE)
+    with pytest.raises(ValueError, match=r"cannot write keras weights to a\.h5: its name must end in \.weights\.h5"):
+        check_target(Path("a.h5"), Library.KERAS)
     with pytest.raises(ValueError, match=r"must end in \.safetensors or \.pth or \.pt"):
         check_target(Path("a.onnx"), Library.TIMM)
