@@ -33,7 +33,8 @@ def transcript(block: str) -> str:
 def test_page_shows_real_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = PAGE.read_text(encoding="utf-8")
-    assert BLOCK.sub(lambda match: transcript(match[1]), page) == page
+    real = BLOCK.sub(lambda match: transcript(match[1]), page)
+    assert real == page, f"the page is out of date; write it anew: python {Path(__file__).name}"
 
 
 if __name__ == "__main__":
