@@ -1,5 +1,7 @@
 """`load`: repositories and folders in timm's format, files, and what is refused with which line."""
 
+import hashlib
+import io
 import json
 import logging
 from dataclasses import replace
@@ -12,16 +14,29 @@ import pytest
 import torch
 from torch import nn
 
+from tests.loopback import running
 from tests.models.weights.equality import TOLERANCE, logits, randomised
 from tests.models.weights.hub_server import COMMIT, HubServer, running_hub
-from tests.peers import import_timm
+from tests.peers import import_timm, import_torchvision
 from triscale.arch import Interpolation, Resolution, get_network, network_names, spec_to_json
 from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from triscale.models import Model, save_model
-from triscale.models.weights import Library, find_release, load, loading, releases, timm_spec, to_peer
+from triscale.models.weights import (
+    Library,
+    find_release,
+    load,
+    loading,
+    releases,
+    timm_spec,
+    to_peer,
+    torchvision_releases,
+    torchvision_spec,
+)
 from triscale.models.weights.hub import HubRepo, fetch
 from triscale.models.weights.imagenet import imagenet_class_names
 from triscale.models.weights.timm_config import read_timm_config
+from triscale.models.weights.torchvision_names import loadable
+from triscale.models.weights.torchvision_releases import torchvision_release
 
 timm = import_timm()
 
@@ -221,6 +236,33 @@ def test_a_release_is_the_zoos_network(hub: HubServer, tmp_path: Path) -> None:
     assert card.provenance["release"] == "efficientnet-lite3"
     assert card.provenance["top1"] == 79.808
     assert card.class_names == imagenet_class_names()
+
+
+def test_torchvisions_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloaded once, verified, and the same network as torchvision's."""
+    spec = torchvision_spec("mnasnet0_5")
+    peer = import_torchvision().models.mnasnet0_5().eval()
+    peer.load_state_dict(loadable(to_peer(randomised(spec, seed=0).state_dict(), spec, Library.TORCHVISION)))
+    content = io.BytesIO()
+    torch.save(peer.state_dict(), content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    known = torchvision_release("mnasnet0_5")
+    release = replace(known, file=f"mnasnet0_5-{digest[:8]}.pth")
+    monkeypatch.setattr(torchvision_releases, "TORCHVISION_RELEASES", (release,))
+    monkeypatch.setenv("TRISCALE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with running() as server:
+        monkeypatch.setattr(torchvision_releases, "ROOT", server.url("models/"))
+        server.serve(f"models/{release.file}", content.getvalue())
+        for _ in range(2):
+            network, card = load("torchvision:mnasnet0_5")
+            assert_same_logits(network, peer)
+        assert len(server.requests) == 1
+        assert card.provenance["source"] == server.url(f"models/{release.file}")
+    assert card.preprocessing == known.preprocessing
+    assert card.class_names == imagenet_class_names()
+    assert card.provenance["top1"] == known.top1
 
 
 def test_a_run_folder_and_its_file(tmp_path: Path) -> None:
