@@ -37,7 +37,7 @@ def _settle(norm: nn.BatchNorm2d, values: Tensor, generator: torch.Generator) ->
 
 
 def _damp(norm: nn.BatchNorm2d, _: object) -> None:
-    norm.weight.mul_(0.3)
+    norm.weight.mul_(0.2)
 
 
 @torch.no_grad()

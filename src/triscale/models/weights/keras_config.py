@@ -26,6 +26,7 @@ _HARMLESS = frozenset(
         *("RandomBrightness", "RandomCrop", "RandomHeight", "RandomWidth"),
     }
 )
+_NORMALISING = frozenset({"Rescaling", "Normalization"})
 _SILU = frozenset({"swish", "silu"})
 
 
@@ -146,22 +147,33 @@ def _is_published(moments: Moments | None) -> bool:
     )
 
 
+_PIXELS = _Affine((1 / LARGEST_VALUE,), (0.0,))
+_IMAGENET = Moments(IMAGENET_MEAN, tuple(std**2 for std in IMAGENET_STD))
+
+
+def _bare(spec: NetworkSpec) -> _Affine:
+    """What a model without normalising layers is fed: Keras's documentation says -1..1 for EfficientNetV2.
+
+    EfficientNets from before Keras built the layers in were fed images normalised by ImageNet's mean and deviation.
+    """
+    if is_v2(spec):
+        return _Affine((2 / LARGEST_VALUE,), (-1.0,))
+    return _normalise(_PIXELS, _IMAGENET) if spec.input_channels == 3 else _PIXELS
+
+
 def _undescribed(spec: NetworkSpec, moments: Moments | None, names: Collection[str]) -> _Affine:
     """What Keras Applications builds before the network of `spec`."""
-    pixels = _Affine((1 / LARGEST_VALUE,), (0.0,))
-    imagenet = Moments(IMAGENET_MEAN, tuple(std**2 for std in IMAGENET_STD))
     if is_v2(spec):
         if spec.name.rpartition("-")[2].startswith("b") and spec.input_channels == 3:
-            return _normalise(pixels, imagenet)
+            return _normalise(_PIXELS, _IMAGENET)
         return _Affine((1 / 128,), (-1.0,))
     if moments is None:
-        # Files from before the layer existed: their models were fed normalised images.
-        return _normalise(pixels, imagenet) if spec.input_channels == 3 else pixels
+        return _bare(spec)
     if _is_published(moments) or sum(name.startswith("rescaling") for name in names) > 1:
         # With weights="imagenet" Keras divides by the root of the deviations once more, which makes the published
         # variances, deviations in truth, right.
-        return _normalise(pixels, moments).then([1 / math.sqrt(std) for std in IMAGENET_STD], (0.0,))
-    return _normalise(pixels, moments)
+        return _normalise(_PIXELS, moments).then([1 / math.sqrt(std) for std in IMAGENET_STD], (0.0,))
+    return _normalise(_PIXELS, moments)
 
 
 def keras_preprocessing(
@@ -173,7 +185,12 @@ def keras_preprocessing(
     `names` those of its layers. Images are resized as Keras's loaders do, bilinear and whole; for published weights as
     their authors did. Raises ValueError for a normalisation that is none.
     """
-    affine = _undescribed(spec, moments, names) if config is None else _described(config, moments)
+    if config is None:
+        affine = _undescribed(spec, moments, names)
+    elif any(kind in _NORMALISING for kind, _ in layers(config)):
+        affine = _described(config, moments)
+    else:
+        affine = _bare(spec)
     if min(map(abs, affine.scale)) == 0 or any(value < 0 for value in affine.scale):
         raise ValueError("its normalisation has a scale of 0 or less")
     channels = max(len(affine.scale), spec.input_channels)
