@@ -283,6 +283,14 @@ def described(model: Any, folder: Path) -> Any:
     return load_keras(folder / "described.keras").card.preprocessing
 
 
+def test_a_v2_network_by_another_name_is_normalised_alike(tmp_path: Path) -> None:
+    spec = replace(get_network("efficientnetv2-b0"), name="tf_efficientnetv2_b0", classes=CLASSES)
+    path = tmp_path / "net.weights.h5"
+    save_keras_weights(path, build(spec, seed=0).state_dict(), spec, Preprocessing(square(224)))
+    assert load_keras(path, spec=spec).card.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert load_keras(path).network.spec.name == "efficientnetv2-b0"
+
+
 def test_writing_needs_the_suffix_that_keras_needs(tmp_path: Path) -> None:
     spec = keras_spec("efficientnetb0")
     with pytest.raises(ValueError, match=r"must end in \.weights\.h5"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
 from triscale.arch.spec import NetworkSpec, Resolution
-from triscale.models.weights.keras_names import is_v2
+from triscale.models.weights.keras_names import is_v2, keras_name
 
 LARGEST_VALUE = 255.0
 """Keras's EfficientNets take pixels as files have them, and normalise them inside."""
@@ -164,7 +164,8 @@ def _bare(spec: NetworkSpec) -> _Affine:
 def _undescribed(spec: NetworkSpec, moments: Moments | None, names: Collection[str]) -> _Affine:
     """What Keras Applications builds before the network of `spec`."""
     if is_v2(spec):
-        if spec.name.rpartition("-")[2].startswith("b") and spec.input_channels == 3:
+        name = keras_name(spec) or spec.name
+        if name.rpartition("-")[2].startswith("b") and spec.input_channels == 3:
             return _normalise(_PIXELS, _IMAGENET)
         return _Affine((1 / 128,), (-1.0,))
     if moments is None:
