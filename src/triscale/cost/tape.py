@@ -115,7 +115,7 @@ def _like(buffer: Buffer, values: int) -> Buffer:
     return Buffer(values, buffer.value_bytes, buffer.needs_gradient)
 
 
-def _lowered(tape: Tape, inputs: Buffer) -> Buffer:
+def _autocast(tape: Tape, inputs: Buffer) -> Buffer:
     """The copy that autocast makes for a convolution or matrix product, if it needs one."""
     if tape.precision is Precision.FLOAT32 or inputs.value_bytes == BFLOAT16:
         return inputs
@@ -126,7 +126,7 @@ def _product(
     tape: Tape, inputs: Buffer, *, outputs: int, weights: int, biases: int, keeps_weights: bool = True
 ) -> Buffer:
     """A convolution or matrix product: keeps its input, and its weights where autocast copied them."""
-    inputs = _lowered(tape, inputs)
+    inputs = _autocast(tape, inputs)
     saved: tuple[Buffer, ...] = (inputs,)
     if tape.precision is Precision.BFLOAT16:
         saved = (inputs, Buffer(weights, BFLOAT16)) if keeps_weights else saved
