@@ -1,6 +1,8 @@
 """Proof that weights mean the same here and in another library: equal logits, both ways."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,18 @@ DAMPING = 0.25
 """Of the last norm in a residual branch: depth must not let activations grow until float32 runs out of digits."""
 SIZES = ((64, 64), (65, 75))
 """Even sizes tell TensorFlow's padding from PyTorch's; odd ones tell where each of them rounds."""
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Build modules on the meta device, and quickly: there torch takes milliseconds for drawing no numbers."""
+
+    def unchanged(tensor: Tensor, *_: object, **__: object) -> Tensor:
+        return tensor
+
+    drawing = patch.multiple(torch.Tensor, normal_=unchanged, uniform_=unchanged)
+    with torch.device("meta"), drawing:
+        yield
 
 
 @torch.no_grad()
@@ -42,9 +56,9 @@ def logits(network: nn.Module, sizes: Iterable[tuple[int, int]], channels: int) 
 def assert_equal_logits(
     spec: NetworkSpec, library: Library, peer: nn.Module, *, sizes: Iterable[tuple[int, int]] = SIZES
 ) -> None:
-    """Our weights in `peer` give our logits, and come back from it unchanged."""
+    """Our weights in `peer` give our logits, and come back from it unchanged; `peer` may be on the meta device."""
     ours = randomised(spec, seed=0)
-    peer.load_state_dict(to_peer(ours.state_dict(), spec, library), strict=True)
+    peer.load_state_dict(to_peer(ours.state_dict(), spec, library), strict=True, assign=True)
     peer.eval()
     back = from_peer(peer.state_dict(), spec, library)
     assert back.keys() == ours.state_dict().keys()
