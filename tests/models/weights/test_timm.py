@@ -13,10 +13,10 @@ from triscale.arch import NetworkSpec
 from triscale.arch.ops import Norm
 from triscale.arch.spec import Activation, Padding
 from triscale.models.files import network_with
-from triscale.models.weights import Library, from_peer, timm_name, timm_names, timm_spec
+from triscale.models.weights import Library, from_peer, timm_name, timm_spec
 from triscale.models.weights.libraries import rows
 from triscale.models.weights.names import holders
-from triscale.models.weights.timm_networks import same_function
+from triscale.models.weights.timm_networks import same_function, timm_names
 
 timm = import_timm()
 

@@ -6,13 +6,14 @@ from triscale.models.weights.libraries import (
     from_peer,
     infer_spec,
     matching_specs,
+    networks,
     to_peer,
 )
 from triscale.models.weights.loading import load
 from triscale.models.weights.names import Library
 from triscale.models.weights.releases import Release, find_release, releases
-from triscale.models.weights.timm_networks import timm_name, timm_names, timm_spec
-from triscale.models.weights.torchvision_names import torchvision_name, torchvision_names, torchvision_spec
+from triscale.models.weights.timm_networks import timm_name, timm_spec
+from triscale.models.weights.torchvision_names import torchvision_name, torchvision_spec
 
 __all__ = [
     "Library",
@@ -23,13 +24,12 @@ __all__ = [
     "infer_spec",
     "load",
     "matching_specs",
+    "networks",
     "read_state_dict",
     "releases",
     "timm_name",
-    "timm_names",
     "timm_spec",
     "to_peer",
     "torchvision_name",
-    "torchvision_names",
     "torchvision_spec",
 ]
