@@ -39,15 +39,21 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), f"the number {value}")
+    return names.get(type(value)) or f"the number {_short(value)}"
+
+
+def _short(value: object) -> str:
+    """`value` as a message can hold it: a hostile file may write megabytes where a word belongs."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _decode_enum(kind: type[StrEnum], value: Any, where: str) -> StrEnum:
     valid = [member.value for member in kind]
     if value not in valid:
-        near = difflib.get_close_matches(str(value), valid, n=1)
+        near = difflib.get_close_matches(_short(value).strip("'"), valid, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "valid: " + ", ".join(valid)
-        raise ValueError(f"{where}: unknown {kind.__name__.lower()} {value!r}; {hint}")
+        raise ValueError(f"{where}: unknown {kind.__name__.lower()} {_short(value)}; {hint}")
     return kind(value)
 
 
@@ -65,7 +71,10 @@ def _decode_tuple(kind: Any, value: Any, where: str) -> Any:
 
 def _decode_scalar(kind: type, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is beyond what a number can hold") from None
     if type(value) is not kind:
         names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
         raise ValueError(f"{where} must be {names[kind]}, got {_kind(value)}")
@@ -89,9 +98,9 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 def unknown_key(key: str, valid: list[str], where: str) -> ValueError:
     """The error for a key that `where` does not have, with the nearest valid one."""
-    near = difflib.get_close_matches(key, valid, n=1)
+    near = difflib.get_close_matches(key[:60], valid, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "valid keys: " + ", ".join(valid)
-    return ValueError(f"{where}: unknown key {key!r}; {hint}")
+    return ValueError(f"{where}: unknown key {_short(key)}; {hint}")
 
 
 def decode(kind: type[T], data: Any, *, where: str = "") -> T:

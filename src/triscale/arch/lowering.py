@@ -82,7 +82,8 @@ def _lower_mbconv(block: Block) -> LoweredBlock:
 def _lower_fused_mbconv(block: Block) -> LoweredBlock:
     """Expand kxk, norm, act, [squeeze-excite], project 1x1, norm; with expansion 1 only kxk, norm, act."""
     inner, outputs = block.inner_channels, block.out_channels
-    expands = inner != block.in_channels
+    # Squeeze-and-excitation needs the expansion even where a base makes it as wide as the input.
+    expands = inner != block.in_channels or block.squeezed_channels > 0
     first = _conv_norm(
         "expand" if expands else "",
         block,
@@ -92,8 +93,7 @@ def _lower_fused_mbconv(block: Block) -> LoweredBlock:
         stride=block.stride,
     )
     project = _conv_norm("project", block, inner, outputs, activate=False) if expands else ()
-    squeeze = _squeeze_excite(block) if expands else ()
-    return LoweredBlock((*first, *squeeze, *project), () if block.skip else None)
+    return LoweredBlock((*first, *_squeeze_excite(block), *project), () if block.skip else None)
 
 
 def _lower_depthwise_separable(block: Block) -> LoweredBlock:

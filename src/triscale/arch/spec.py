@@ -170,6 +170,7 @@ class NetworkSpec:
         _check_count("width", self.resolution.width)
         if not self.stages:
             raise ValueError("stages must not be empty; a network needs at least one row")
+        _check_count("layers of all stages", sum(stage.layers for stage in self.stages))
         _check_count("classes", self.classes, minimum=0)
         _check_count("input_channels", self.input_channels)
         if not (math.isfinite(self.norm_epsilon) and self.norm_epsilon > 0):

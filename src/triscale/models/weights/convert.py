@@ -20,7 +20,7 @@ from triscale.models.weights.libraries import detect_library, from_peer, infer_s
 from triscale.models.weights.loading import load
 from triscale.models.weights.names import Library
 from triscale.models.weights.timm_networks import same_function, timm_name
-from triscale.models.weights.torchvision_names import torchvision_name
+from triscale.models.weights.torchvision_names import loadable, torchvision_name
 from triscale.storage import atomic_path
 
 SAFETENSORS = ".safetensors"
@@ -144,7 +144,8 @@ def write_model(model: Model, path: Path, library: Library = Library.TRISCALE) -
             save_keras_weights(path, expected, spec, model.card.preprocessing)
             ours = load_keras(path, spec=spec).network.state_dict()
         case Library.TIMM | Library.TORCHVISION | Library.EFFICIENTNET_PYTORCH:
-            _write(to_peer(expected, spec, library), path)
+            state = to_peer(expected, spec, library)
+            _write(loadable(state) if library is Library.TORCHVISION else state, path)
             ours = from_peer(read_state_dict(path), spec, library, where=str(path))
     different = [key for key, tensor in expected.items() if not torch.equal(tensor, ours[key])]
     if different:
