@@ -71,6 +71,7 @@ def test_exact_limits_hold_where_latency_binds() -> None:
     budget = Budget(macs=3e9, memory_bytes=200 << 20, latency_ms=true_ms(baseline))
     solution = solve(baseline, budget, latency_ms=Noisy(0.02, 1))
     assert solution.binding is Limit.LATENCY
+    assert solution.utilisation[-1].share <= 1
     assert solution.figures.macs == network_cost(solution.spec).macs <= 3e9
     assert solution.figures.memory_bytes == inference_bytes(solution.spec) <= 200 << 20
     assert solution.spec.name == "efficientnet-b0-3g-macs-200mib-13ms"
@@ -85,7 +86,24 @@ def test_steps_in_latency() -> None:
 
     solution = solve(baseline, Budget(latency_ms=34), latency_ms=stepped)
     assert solution.figures.latency_ms == 30
-    assert true_ms(solution.spec) > 25
+    assert true_ms(solution.spec) > 29
+    assert solution.measurements < MOST_MEASUREMENTS
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wild_measurements_end(seed: int) -> None:
+    generator, baseline = random.Random(seed), get_network("mobilenetv1")
+    most_ms = 3 * true_ms(baseline)
+    calls: list[float] = []
+
+    def wild(spec: NetworkSpec) -> float:
+        calls.append(true_ms(spec) * generator.uniform(0.3, 3))
+        return calls[-1]
+
+    solution = solve(baseline, Budget(latency_ms=most_ms), latency_ms=wild)
+    assert solution.figures.latency_ms in calls
+    assert solution.utilisation[0].share <= 1
+    assert len(calls) <= MOST_MEASUREMENTS
 
 
 @pytest.mark.parametrize("most_ms", [0.5, 4.9])
