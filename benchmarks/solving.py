@@ -237,7 +237,8 @@ def print_latency(rows: Iterable[LatencyRow]) -> None:
     """A table that grows while the benchmark runs."""
     print("\nLatency, budgets 0.5 to 10 times the baseline's: measurements, and share of the budget\n")
     print(
-        f"{'noise':>6}{'budgets':>9}{'mean':>6}{'most':>6}{'measured at most':>18}{'true lowest':>13}{'median':>8}{'highest':>9}"
+        f"{'noise':>6}{'budgets':>9}{'mean':>6}{'most':>6}{'measured at most':>18}"
+        f"{'true lowest':>13}{'median':>8}{'highest':>9}"
     )
     for one in rows:
         print(
