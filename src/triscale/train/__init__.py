@@ -1,0 +1,1 @@
+"""Training: recipes, optimizers, schedules and the loop that survives anything."""
