@@ -30,7 +30,7 @@ LAYERS = {
     "cost": Layer("arch"),
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost scaling storage", "jinja2 matplotlib numpy"),
-    "data": Layer("arch", "PIL cv2 numpy simplejpeg"),
+    "data": Layer("arch storage", "PIL cv2 numpy simplejpeg sklearn torch torchvision"),
     "models": Layer("arch storage", "filelock h5py huggingface_hub numpy rich safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),
     "deploy": Layer("arch cost data models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"),

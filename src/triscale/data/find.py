@@ -59,7 +59,7 @@ def _read_stdin(stdin: BinaryIO, limits: Limits) -> list[Source]:
 def _expand(source: str) -> list[Path]:
     if not os.path.lexists(source) and _WILDCARDS.intersection(source):
         takes_all = "." in Path(source).name
-        matches = [path for path in _matches(source) if takes_all or path.is_dir() or _is_listed_name(path.name)]
+        matches = [path for path in _matches(source) if takes_all or path.is_dir() or is_image_name(path.name)]
         if not matches:
             raise ValueError(f"no image matches {printable(source)!r}")
         return matches
@@ -85,7 +85,7 @@ def _each_once(starts: Iterable[Source]) -> Iterator[Source]:
             yield from (path for path in _walk(start, walked) if not named or _identity(path) not in named)
         else:
             folder, name = _identity(start)
-            if (folder, name) in named or (folder in walked and _is_listed_name(name)):
+            if (folder, name) in named or (folder in walked and is_image_name(name)):
                 continue
             named.add((folder, name))
             yield start
@@ -116,7 +116,7 @@ def _walk(folder: Path, walked: set[str]) -> Iterator[Path]:
         for entry in reversed(entries):
             if not entry.name.startswith(".") and entry.is_dir():
                 pending.append((path / entry.name, True))
-            elif _is_listed_name(entry.name) and (entry.is_file() or entry.is_symlink()):
+            elif is_image_name(entry.name) and (entry.is_file() or entry.is_symlink()):
                 pending.append((path / entry.name, False))
 
 
@@ -164,5 +164,6 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _is_listed_name(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
+def is_image_name(name: str) -> bool:
+    """Whether a file found in a folder is taken for an image: by its suffix, unless it is hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES  # noqa: PTH122 - a Path is slow
