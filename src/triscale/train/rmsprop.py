@@ -1,7 +1,7 @@
 """RMSProp as TensorFlow 1 defines it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class RMSPropTF(torch.optim.Optimizer):
         return loss
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        gradients: Sequence[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        gradients = tuple(parameter.grad for parameter in parameters if parameter.grad is not None)
         states = [self.state[parameter] or self._start(parameter) for parameter in parameters]
         mean_squares = [state["mean_square"] for state in states]
         buffers = [state["momentum_buffer"] for state in states]
