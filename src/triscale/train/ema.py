@@ -12,17 +12,14 @@ def ema_decay(step: int, *, decay: float = 0.9999) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
-def _averaged(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _averaged_names(network: nn.Module) -> Iterator[str]:
     """Trainable weights and batch-norm statistics by their names in the state dict; counters are left out."""
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            yield name, parameter.detach()
+            yield name
     for path, module in network.named_modules():
-        if isinstance(module, _NormBase):
-            for name in ("running_mean", "running_var"):
-                statistic = getattr(module, name)
-                if statistic is not None:
-                    yield f"{path}.{name}" if path else name, statistic
+        if isinstance(module, _NormBase) and module.track_running_stats:
+            yield from (f"{path}.{name}".lstrip(".") for name in ("running_mean", "running_var"))
 
 
 class ExponentialMovingAverage:
@@ -35,7 +32,8 @@ class ExponentialMovingAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in 0..1, below 1, got {decay}")
         self.decay = decay
-        self._tensors = {name: tensor.to(torch.float32, copy=True) for name, tensor in _averaged(network)}
+        now = network.state_dict()
+        self._tensors = {name: now[name].to(torch.float32, copy=True) for name in _averaged_names(network)}
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -46,9 +44,9 @@ class ExponentialMovingAverage:
     def update(self, network: nn.Module, *, step: int) -> None:
         """Move the average towards `network`, the one it was made from, after update `step`, counted from 0."""
         if self._tensors:
-            now = [tensor.float() for _, tensor in _averaged(network)]
+            now = network.state_dict()
             weight = 1 - ema_decay(step, decay=self.decay)
-            torch._foreach_lerp_(list(self._tensors.values()), now, weight)
+            torch._foreach_lerp_(list(self._tensors.values()), [now[name].float() for name in self._tensors], weight)
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -65,5 +63,6 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def copy_to(self, network: nn.Module) -> None:
         """Put the average in place of the weights and statistics of `network`."""
-        for name, tensor in _averaged(network):
-            tensor.copy_(self._tensors[name])
+        now = network.state_dict()
+        for name, tensor in self._tensors.items():
+            now[name].copy_(tensor)
