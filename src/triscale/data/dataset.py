@@ -1,6 +1,6 @@
 """Labelled images behind one protocol, and the parts they are split into."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,22 +34,22 @@ class ImageDataset(Protocol):
         """What to call image `index` in messages: a path, or an address inside an archive."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Subset:
     """Some images of a dataset, in a given order."""
 
     dataset: ImageDataset
     indices: Indices
+    labels: Labels = field(init=False)
+    """(N,) labels, picked once: reading one image asks for them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", self.dataset.labels[self.indices])
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Those of the whole dataset, also where a class has no image here."""
         return self.dataset.class_names
-
-    @property
-    def labels(self) -> Labels:
-        """(N,) labels."""
-        return self.dataset.labels[self.indices]
 
     def image(self, index: int) -> Source | Pixels:
         """As the whole dataset gives it."""
