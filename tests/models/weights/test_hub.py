@@ -18,8 +18,8 @@ from safetensors.torch import save
 from tests.models.weights.equality import randomised
 from tests.models.weights.hub_server import COMMIT, HubServer, Stored, running_hub
 from triscale.arch import Preprocessing, square
+from triscale.download import DownloadError
 from triscale.models import Model, ModelCard, save_model
-from triscale.models.download import DownloadError
 from triscale.models.weights import Library, load, loading, timm_spec, to_peer
 from triscale.models.weights.hub import HubFile, HubRepo, fetch, parse_hub_name
 

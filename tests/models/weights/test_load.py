@@ -20,6 +20,7 @@ from tests.models.weights.hub_server import COMMIT, HubServer, running_hub
 from tests.peers import import_timm, import_torchvision
 from triscale.arch import Interpolation, Resolution, get_network, network_names, spec_to_json
 from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from triscale.imagenet import imagenet_class_names
 from triscale.models import Model, save_model
 from triscale.models.weights import (
     Library,
@@ -33,7 +34,6 @@ from triscale.models.weights import (
     torchvision_spec,
 )
 from triscale.models.weights.hub import HubRepo, fetch
-from triscale.models.weights.imagenet import imagenet_class_names
 from triscale.models.weights.timm_config import read_timm_config
 from triscale.models.weights.torchvision_names import loadable
 from triscale.models.weights.torchvision_releases import torchvision_release

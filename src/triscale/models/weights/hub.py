@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from triscale.models.download import DownloadError
+from triscale.download import DownloadError
 
 PREFIXES = ("hf-hub:", "hf_hub:")
 """What a name that means a repository begins with; timm takes both as well."""

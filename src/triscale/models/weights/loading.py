@@ -6,14 +6,14 @@ from typing import Any
 
 from triscale.arch.spec import NetworkSpec
 from triscale.arch.zoo import canonical_name, get_network, network_names
+from triscale.download import download
+from triscale.imagenet import imagenet_class_names
 from triscale.models.card import ModelCard
-from triscale.models.download import download
 from triscale.models.files import Model, load_model, network_with
 from triscale.models.surgery import adapt
 from triscale.models.weights import torchvision_releases
 from triscale.models.weights.checkpoints import read_state_dict
 from triscale.models.weights.hub import PREFIXES, HubFile, HubRepo, fetch, parse_hub_name
-from triscale.models.weights.imagenet import imagenet_class_names
 from triscale.models.weights.libraries import from_peer
 from triscale.models.weights.names import Library
 from triscale.models.weights.packages import PackageFile, find_package_file

@@ -10,7 +10,7 @@ from typing import Any
 from triscale.arch.codec import parse_json
 from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
 from triscale.arch.spec import NetworkSpec, Resolution
-from triscale.models.weights.imagenet import imagenet_class_names
+from triscale.imagenet import imagenet_class_names
 from triscale.models.weights.timm_networks import timm_spec
 
 logger = logging.getLogger(__name__)

@@ -1,19 +1,29 @@
-"""Names of the 1000 classes that ImageNet weights answer with."""
+"""Names and WordNet ids of ImageNet's 1000 classes."""
 
 import json
 from collections import Counter
 from functools import lru_cache
 from importlib import resources
 
-_FILE = "imagenet_classes.json"
+_FILE = "classes.json"
 """WordNet ids and synonyms of the ILSVRC 2012 classes, in the order of the ids, as its development kit lists them."""
+
+
+def _classes() -> list[tuple[str, str]]:
+    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
+    return [(identifier, synonyms) for identifier, synonyms in json.loads(text)]
+
+
+@lru_cache
+def imagenet_wordnet_ids() -> tuple[str, ...]:
+    """`n01440764` and so on, by label: sorted, which is the order of the labels."""
+    return tuple(identifier for identifier, _ in _classes())
 
 
 @lru_cache
 def imagenet_class_names() -> tuple[str, ...]:
     """One name a class, all different: its first synonym, all of them, or those with the WordNet id."""
-    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
-    classes: list[tuple[str, str]] = [(identifier, synonyms) for identifier, synonyms in json.loads(text)]
+    classes = _classes()
     first = [synonyms.partition(",")[0] for _, synonyms in classes]
     firsts, all_synonyms = Counter(first), Counter(synonyms for _, synonyms in classes)
 

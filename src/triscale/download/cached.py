@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from triscale.models.transfer import DownloadError, Partial, Patience, Report, transfer
+from triscale.download.transfer import DownloadError, Partial, Patience, Report, transfer
 
 LARGEST_FILE = 4 << 30
 """Bytes; the largest released weights (EfficientNet-L2) take 1.9 GB."""

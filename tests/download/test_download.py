@@ -15,8 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback, loopback
-from triscale.models import download as download_module, transfer as transfer_module
-from triscale.models.download import DownloadError, Patience, cache_folder, cached_path, download
+from triscale.download import (
+    DownloadError,
+    Patience,
+    cache_folder,
+    cached as download_module,
+    cached_path,
+    download,
+    transfer as transfer_module,
+)
 
 __all__ = ["loopback"]
 
@@ -421,7 +428,7 @@ def test_processes_fetch_a_file_once(loopback: Loopback, tmp_path: Path) -> None
 def test_an_interrupted_download_can_be_taken_up(loopback: Loopback, tmp_path: Path) -> None:
     url = loopback.serve("a", BODY, pause_s=0.05, chunk=3000)
     program = (
-        "import sys, pathlib; from triscale.models.download import download\n"
+        "import sys, pathlib; from triscale.download import download\n"
         "download(sys.argv[1], cache_dir=pathlib.Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, url, str(tmp_path)]
