@@ -36,10 +36,10 @@ LAYERS = {
     "models": Layer("arch download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),
     "deploy": Layer("arch cost data models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"),
-    "train": Layer("arch data models storage", "numpy tensorboard torch"),
+    "train": Layer("arch cost data models storage", "cv2 filelock numpy safetensors tensorboard torch"),
     "transfer": Layer("arch data models storage train", "numpy torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
-    "recipes": Layer("arch cost data deploy explain models report scaling search storage train transfer"),
+    "recipes": Layer("arch data train"),
     "demo": Layer("arch cost data deploy explain models recipes report scaling search storage train transfer"),
     "cli": Layer(ALL, "rich", ours_at_import="arch cli cost scaling"),
 }

@@ -12,9 +12,10 @@ from tests.randomise import randomise_norms
 from triscale.arch import NetworkSpec, Preprocessing, square
 from triscale.arch.rows import conv, mbconv
 from triscale.data.read import ImageBytes
-from triscale.deploy.eager import eager_engine, normalise
+from triscale.deploy.eager import eager_engine
 from triscale.deploy.predict import predict, top_labels
 from triscale.models import Model, ModelCard, build
+from triscale.models.inputs import Normalise
 
 SPEC = NetworkSpec("tiny", square(24), stages=(conv(3, 2, 8), mbconv(3, 1, 6, 8, 1), conv(1, 1, 16)), classes=4)
 CARD = ModelCard(Preprocessing(square(24), crop=1.0), ("a", "b", "c", "d"))
@@ -38,7 +39,7 @@ def photographs(tmp_path: Path) -> list[Path]:
 
 def test_normalise_matches_the_definition() -> None:
     images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
-    values = normalise(images, CARD.preprocessing)
+    values = Normalise(CARD.preprocessing)(images)
     assert values.shape == (2, 3, 5, 7)
     assert values.is_contiguous(memory_format=torch.channels_last)
     expected = (images[1, 2, 3, 0].item() / 255 - 0.485) / 0.229
@@ -48,7 +49,7 @@ def test_normalise_matches_the_definition() -> None:
 def test_predictions_are_the_networks(model: Model, photographs: list[Path]) -> None:
     pixels = np.stack([np.asarray(Image.open(path)) for path in photographs])
     with torch.no_grad():
-        expected = model.network(normalise(torch.from_numpy(pixels), CARD.preprocessing)).softmax(1)
+        expected = model.network(Normalise(CARD.preprocessing)(torch.from_numpy(pixels))).softmax(1)
     found = list(predict(model, photographs, top=2, batch_size=2, workers=2))
     assert [prediction.path for prediction in found] == list(map(str, photographs))
     for prediction, row in zip(found, expected, strict=True):

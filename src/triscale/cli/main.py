@@ -12,6 +12,7 @@ VERBS = {
     "list": "the zoo: every network with its params and macs",
     "describe": "one network's stage table, cost and memory",
     "scale": "the largest network inside a budget, or at a given phi",
+    "train": "a network from scratch, by the paper's recipe or another",
     "predict": "labels with probabilities for images",
     "convert": "weights from and to timm, torchvision and others",
     "demo": "the whole chain in minutes, on real photographs",

@@ -7,29 +7,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from triscale.arch.preprocessing import Preprocessing
 from triscale.models.files import Model
 from triscale.models.fold import fold_batch_norms
+from triscale.models.inputs import Normalise
 
 Engine = Callable[[npt.NDArray[np.uint8]], Tensor]
 """From uint8 images (N, H, W, C), cropped and resized already, to logits (N, classes) on the CPU."""
 
 
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 images (N, H, W, C) as float32 (N, C, H, W), channels-last in memory, mean 0 and std 1 by channel."""
-    mean = torch.tensor(preprocessing.mean, device=images.device) * 255
-    std = torch.tensor(preprocessing.std, device=images.device) * 255
-    return ((images - mean) / std).permute(0, 3, 1, 2)
-
-
 def eager_engine(model: Model, *, device: torch.device | str = "cpu") -> Engine:
     """`model` as a function of images; the model itself is left as it was."""
     network = fold_batch_norms(model.network).to(device)
+    normalise = Normalise(model.card.preprocessing, device)
 
     def run(images: npt.NDArray[np.uint8]) -> Tensor:
         with torch.inference_mode():
-            batch = normalise(torch.from_numpy(images).to(device), model.card.preprocessing)
-            logits: Tensor = network(batch).cpu()
+            logits: Tensor = network(normalise(torch.from_numpy(images).to(device))).cpu()
         return logits
 
     return run

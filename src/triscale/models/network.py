@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from triscale.arch.blocks import blocks, stochastic_depth_rates
 from triscale.arch.lowering import LoweredBlock, NamedOps, fold_norms, lower, lower_head
@@ -54,6 +55,8 @@ class Network(nn.Module):
         self.folded = folded
         """Whether batch norms are merged into the convolutions: for inference only."""
         self.memory_format = torch.channels_last
+        self.recompute = False
+        """Whether training computes each block's activations again in the backward pass instead of keeping them."""
         stages = []
         for stage, rates in zip(blocks(spec), stochastic_depth_rates(spec), strict=True):
             lowered = [_fold(lower(block)) if folded else lower(block) for block in stage]
@@ -148,10 +151,10 @@ class Network(nn.Module):
             )
         return images.contiguous(memory_format=self.memory_format)
 
-    @staticmethod
-    def _run_stage(stage: nn.Module, values: Tensor) -> Tensor:
+    def _run_stage(self, stage: nn.Module, values: Tensor) -> Tensor:
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
         for block in stage.children():
-            values = block(values)
+            values = checkpoint(block, values, use_reentrant=False) if recompute else block(values)
         return values
 
 

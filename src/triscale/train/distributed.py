@@ -1,0 +1,111 @@
+"""Several processes that train one network: who takes part, and what they agree on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others; evaluation and checkpoints may keep one of them busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of a run, and which of them this is."""
+
+    rank: int = 0
+    size: int = 1
+    control: distributed.ProcessGroup | None = None
+    """Carries decisions between the processors, so that no device has to be waited for."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """`values` added over all processes, in place."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether it holds in any process; every process gets the same answers."""
+        if self.size == 1:
+            return flags
+        votes = torch.tensor(flags, dtype=torch.int32)
+        distributed.all_reduce(votes, distributed.ReduceOp.MAX, group=self.control)
+        return tuple(bool(vote) for vote in votes.tolist())
+
+    def gather(self, items: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The items of all processes, in the order of their ranks."""
+        if self.size == 1:
+            return items
+        found: list[list[tuple[str, str]]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(found, items, group=self.control)
+        return [item for part in found for item in part]
+
+    def agree(self, text: str) -> str:
+        """What the leading process says; the others' texts are ignored."""
+        if self.size == 1:
+            return text
+        said = [text]
+        distributed.broadcast_object_list(said, src=0, group=self.control)
+        return said[0]
+
+    def wait(self) -> None:
+        """Return once all processes have come here."""
+        if self.size > 1:
+            distributed.barrier(group=self.control)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
+@contextmanager
+def joined_world(device: torch.device) -> Iterator[World]:
+    """The processes that torchrun started, or this one alone.
+
+    They talk through NCCL where they compute on GPUs, else through gloo.
+    """
+    if not launched():
+        yield World()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        control = distributed.new_group(backend="gloo", timeout=PATIENCE) if backend == "nccl" else None
+        yield World(distributed.get_rank(), distributed.get_world_size(), control)
+    finally:
+        distributed.destroy_process_group()
+
+
+def own_device(name: str) -> torch.device:
+    """The device called `name` for this process: with several GPUs, each process of a machine takes its own.
+
+    Raises ValueError for a device that is unknown or not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"{name!r} is no device; write cpu, cuda or cuda:0") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("this torch sees no CUDA GPU; leave --device out, or install torch for your GPU")
+        if name == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if device.index >= torch.cuda.device_count():
+            raise ValueError(f"there is no {device}; this machine has {torch.cuda.device_count()} GPUs")
+        torch.cuda.set_device(device)
+    return device
+
+
+def default_device() -> str:
+    """The fastest device that torch sees."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

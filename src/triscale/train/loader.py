@@ -1,0 +1,181 @@
+"""Micro-batches from a dataset, read ahead in worker processes, in an order that depends on nothing but the seed."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from triscale.data.dataset import ImageDataset
+from triscale.data.errors import ImageError
+from triscale.data.pixels import Pixels
+from triscale.data.randomness import shuffled
+from triscale.data.replace import read_or_replace
+from triscale.data.transform import EvalTransform, TrainTransform
+
+
+class MicroBatch(NamedTuple):
+    """Images that pass the network together."""
+
+    images: Tensor
+    """uint8 (N, H, W, C)."""
+    labels: Tensor
+    """int64 (N,)."""
+    broken: list[tuple[str, str]]
+    """Name and reason of each image that could not be read: replaced in training, left out in evaluation."""
+
+
+class Share(NamedTuple):
+    """Images of every update that one process passes through the network together."""
+
+    number: int
+    """Which of all shares of an update it is; seeds its dropout."""
+    start: int
+    """Its first image in the update's batch."""
+    stop: int
+
+
+def shares(*, batch_size: int, group_images: int, rank: int, world_size: int) -> tuple[Share, ...]:
+    """The shares of process `rank`: whole groups of `group_images` in turn, or a part of one.
+
+    Which images share a group never depends on the number of processes. Raises ValueError where the groups
+    cannot be dealt out.
+    """
+    groups, rest = divmod(batch_size, group_images)
+    assert not rest, (batch_size, group_images)
+    if world_size <= groups:
+        return tuple(Share(g, g * group_images, (g + 1) * group_images) for g in range(rank, groups, world_size))
+    if world_size % groups or group_images % (world_size // groups):
+        raise ValueError(
+            f"{groups} groups of {group_images} images cannot be dealt out to {world_size} processes; "
+            f"set batch_size or batch_norm_images so that either divides the other evenly"
+        )
+    part = group_images * groups // world_size
+    return (Share(rank, rank * part, (rank + 1) * part),)
+
+
+class _Place(NamedTuple):
+    """The images of one share of one update."""
+
+    epoch: int
+    indices: tuple[int, ...]
+
+
+def _batch(images: Sequence[Pixels], labels: Sequence[int], broken: list[tuple[str, str]]) -> MicroBatch:
+    stacked = np.stack(images) if images else np.empty((0, 1, 1, 1), np.uint8)
+    return MicroBatch(torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), broken)
+
+
+class _TrainReader:
+    """What a worker process runs to make a micro-batch to train on."""
+
+    def __init__(self, dataset: ImageDataset, transform: TrainTransform, seed: int) -> None:
+        self.dataset, self.transform, self.seed = dataset, transform, seed
+
+    def __getitem__(self, place: _Place) -> MicroBatch:
+        images, labels, broken = [], [], []
+        for index in place.indices:
+            read = read_or_replace(self.dataset, index, self.transform, seed=self.seed, epoch=place.epoch)
+            images.append(read.pixels)
+            labels.append(read.label)
+            broken += [(str(error.path), error.reason) for error in read.errors]
+        return _batch(images, labels, broken)
+
+
+class _EvalReader:
+    """What a worker process runs to make a micro-batch to judge by."""
+
+    def __init__(self, dataset: ImageDataset, transform: EvalTransform) -> None:
+        self.dataset, self.transform = dataset, transform
+        self.labels = dataset.labels
+
+    def __getitem__(self, indices: Sequence[int]) -> MicroBatch:
+        images, labels, broken = [], [], []
+        for index in indices:
+            try:
+                images.append(self.transform(self.dataset.image(index)))
+                labels.append(int(self.labels[index]))
+            except ImageError as error:
+                broken.append((self.dataset.name(index), error.reason))
+        return _batch(images, labels, broken)
+
+
+def _start_worker(_number: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the main one ends the others
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def _batches(reader: Any, places: Iterable[Any], *, workers: int, pinned: bool) -> Iterator[MicroBatch]:
+    # Forking a process that computes in threads may hang the child; a fork server starts before there are any.
+    context = multiprocessing.get_context("forkserver") if workers else None
+    if context is not None:
+        context.set_forkserver_preload([__name__])
+    loader: DataLoader[MicroBatch] = DataLoader(
+        reader,
+        sampler=places,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_start_worker if workers else None,
+        collate_fn=_as_is,
+        pin_memory=pinned,
+        multiprocessing_context=context,
+    )
+    return iter(loader)
+
+
+def _places(
+    images: int, own: Sequence[Share], *, seed: int, batch_size: int, start: int, stop: int
+) -> Iterator[_Place]:
+    """Where the images of updates `start` to `stop` lie; an epoch's images beyond its last whole batch are left out."""
+    steps = images // batch_size
+    for epoch in range(start // steps, -(-stop // steps)):
+        order = shuffled(images, seed=seed, epoch=epoch)
+        for step in range(max(start, epoch * steps), min(stop, (epoch + 1) * steps)):
+            batch = order[(step % steps) * batch_size :][:batch_size].tolist()
+            yield from (_Place(epoch, tuple(batch[share.start : share.stop])) for share in own)
+
+
+def train_batches(
+    dataset: ImageDataset,
+    transform: TrainTransform,
+    own: Sequence[Share],
+    *,
+    seed: int,
+    batch_size: int,
+    start: int,
+    stop: int,
+    workers: int,
+    pinned: bool = False,
+) -> Iterator[MicroBatch]:
+    """The micro-batches of this process for updates `start` to `stop`, one for each of its shares in turn.
+
+    They are the same for any number of `workers`, and wherever the run was stopped before `start`.
+    """
+    places = _places(len(dataset.labels), own, seed=seed, batch_size=batch_size, start=start, stop=stop)
+    return _batches(_TrainReader(dataset, transform, seed), places, workers=workers, pinned=pinned)
+
+
+def eval_batches(
+    dataset: ImageDataset,
+    transform: EvalTransform,
+    *,
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    pinned: bool = False,
+) -> Iterator[MicroBatch]:
+    """Every image once, dealt out to the processes in turn."""
+    own = range(rank, len(dataset.labels), world_size)
+    places = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    return _batches(_EvalReader(dataset, transform), places, workers=workers, pinned=pinned)

@@ -1,0 +1,177 @@
+"""`train`: one run from its recipe to a judged model file, wherever it was stopped before."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from signal import Signals
+from typing import Any, NamedTuple
+
+import torch
+
+from triscale import __version__
+from triscale.arch.codec import encode
+from triscale.data.dataset import ImageDataset, Splits, hold_out
+from triscale.models.card import ModelCard
+from triscale.models.files import load_model, save_model
+from triscale.train.distributed import default_device, joined_world, own_device
+from triscale.train.evaluate import Evaluation
+from triscale.train.fitting import OutOfMemory, fitting_group, is_out_of_memory
+from triscale.train.log import RunLog, read_log
+from triscale.train.loop import Loop
+from triscale.train.recipe import Recipe, first_difference, recipe_from_json, recipe_to_json
+from triscale.train.resources import Resources
+from triscale.train.run_folder import DataSource, RunFolder
+from triscale.train.setting import Setting, Watch, judge
+from triscale.train.stopping import stop_requests
+
+
+class Outcome(NamedTuple):
+    """How a run, or this part of it, ended."""
+
+    step: int
+    """Updates done."""
+    total_steps: int
+    stopped_by: Signals | None
+    """The signal that stopped it early; its checkpoint is written."""
+    validation: Evaluation | None
+    """Of the best weights, on the images they never saw; None for a stopped run, and for one finished before."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all updates were done."""
+        return self.step == self.total_steps
+
+
+def train(
+    recipe: Recipe,
+    data: Splits,
+    path: Path,
+    *,
+    source: DataSource,
+    resources: Resources | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train by `recipe` on `data` (opened from `source`) in the run folder `path`.
+
+    The held-out part of the training images chooses the best weights; the validation images are looked at once,
+    at the end. With `resume`, a run begun in the folder goes on from its newest checkpoint, to the same weights
+    that it would have had without the stop; a folder without one is begun. Started by torchrun, the processes
+    share the work.
+
+    `watch` hears of everything that happens, as `log.jsonl` does, and of every update.
+
+    Raises ValueError for a folder that holds something else, another recipe or another process; Diverged where the
+    loss stays infinite; OutOfMemory; OSError where a file cannot be written. Whatever is raised, the last
+    checkpoint stays whole.
+    """
+    resources = resources or Resources()
+    folder = RunFolder(path)
+    device = own_device(resources.device or default_device())
+    with (
+        joined_world(device) as world,
+        stop_requests() as stop,
+        folder.locked() if world.leads else nullcontext(),
+        _memory_errors_told(),
+    ):
+        text = ""
+        if world.leads:
+            settle = partial(_settled, resources=resources, device=device, world_size=world.size)
+            text = recipe_to_json(_begin(folder, recipe, source, settle, resume=resume))
+        setting = Setting(
+            recipe=recipe_from_json(world.agree(text)),
+            resources=resources,
+            folder=folder,
+            device=device,
+            world=world,
+            watch=_watched(RunLog(folder.log) if world.leads else None, watch),
+            stop=stop,
+        )
+        return _run(setting, data, source)
+
+
+def _begin(
+    folder: RunFolder, recipe: Recipe, source: DataSource, settle: Callable[[Recipe], Recipe], *, resume: bool
+) -> Recipe:
+    """Make the run folder, or find what the run in it was asked to do."""
+    if not folder.exists:
+        recipe = settle(recipe)
+        folder.create(recipe, source)
+        return recipe
+    if not resume:
+        raise ValueError(f"{folder.path} holds a run already; add --resume to go on with it, or name another folder")
+    begun, begun_source = folder.read()
+    if recipe.batch_norm_images is None:
+        recipe = replace(recipe, batch_norm_images=begun.batch_norm_images)
+    if difference := first_difference(encode(begun), encode(recipe)) or first_difference(
+        encode(begun_source), encode(source)
+    ):
+        raise ValueError(f"the run in {folder.path} was begun with {difference}; resume it as it was begun")
+    return begun
+
+
+def _settled(recipe: Recipe, *, resources: Resources, device: torch.device, world_size: int) -> Recipe:
+    """With the size of batch norm's groups decided, so that a resumed run takes the same."""
+    if recipe.batch_norm_images is not None:
+        return recipe
+    return replace(recipe, batch_norm_images=fitting_group(recipe, resources, device, world_size=world_size))
+
+
+def _watched(log: RunLog | None, watch: Watch | None) -> Watch:
+    def tell(event: str, step: int, values: dict[str, Any]) -> None:
+        if log is None:
+            return
+        if event != "step":
+            log.write(event, step=step, **values)
+        if watch is not None:
+            watch(event, step, values)
+
+    return tell
+
+
+def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
+    recipe, folder, world = setting.recipe, setting.folder, setting.world
+    train_set, held_out = _parts(recipe, data.train)
+    card = ModelCard(recipe.preprocessing, data.train.class_names, _provenance(recipe, source))
+    loop = Loop(setting, train_set, held_out, card)
+    (judged,) = world.any(world.leads and any(row["event"] == "validation" for row in read_log(folder.log)))
+    if judged:
+        return Outcome(loop.total_steps, loop.total_steps, None, None)
+    loop.tell_beginning()
+    if not loop.run():
+        return Outcome(loop.state.step, loop.total_steps, setting.stop.signal, None)
+    world.wait()
+    model = load_model(folder.model)
+    found = judge(model.network, data.validation, setting)
+    if world.leads:
+        metrics = {"validation_top1": found.top1, "validation_top5": found.top5, "validation_images": found.images}
+        provenance = {**model.card.provenance, **metrics}
+        save_model(folder.model, model.network, replace(model.card, provenance=provenance))
+        setting.watch("validation", loop.total_steps, {**metrics, "validation_loss": found.loss})
+    return Outcome(loop.total_steps, loop.total_steps, None, found)
+
+
+def _parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset | None]:
+    """What is trained on, and what the best weights are chosen by."""
+    count = recipe.held_out_images(len(dataset.labels))
+    return hold_out(dataset, count=count, seed=recipe.seed) if count else (dataset, None)
+
+
+def _provenance(recipe: Recipe, source: DataSource) -> dict[str, Any]:
+    settings = {name: value for name, value in encode(recipe).items() if name not in ("network", "preprocessing")}
+    return {"data": source.name, "recipe": settings, "triscale": __version__, "torch": str(torch.__version__)}
+
+
+@contextmanager
+def _memory_errors_told() -> Iterator[None]:
+    """Say in one line that memory ran out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            "memory ran out; resume with --recompute, or begin anew with a smaller batch_norm_images or resolution"
+        ) from None

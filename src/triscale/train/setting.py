@@ -1,0 +1,91 @@
+"""What a run's updates and evaluations happen in: machine, processes, folder, and who listens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from triscale.data.dataset import ImageDataset
+from triscale.data.transform import EvalTransform
+from triscale.models.fold import fold_batch_norms
+from triscale.models.inputs import Normalise
+from triscale.models.network import Network
+from triscale.train.distributed import World
+from triscale.train.evaluate import Evaluation, evaluate
+from triscale.train.loader import eval_batches
+from triscale.train.recipe import Recipe
+from triscale.train.resources import Resources
+from triscale.train.run_folder import RunFolder
+from triscale.train.statistics import synchronise_statistics
+from triscale.train.stopping import StopRequest
+
+Watch = Callable[[str, int, dict[str, Any]], None]
+"""Called with what happened, after which update, and its figures; "step" after every update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the updates of a run happen in."""
+
+    recipe: Recipe
+    resources: Resources
+    folder: RunFolder
+    device: torch.device
+    world: World
+    watch: Watch
+    stop: StopRequest
+
+    @property
+    def group_images(self) -> int:
+        """Images that batch norm takes its statistics from."""
+        assert self.recipe.batch_norm_images is not None, "settled at the start of the run"
+        return self.recipe.batch_norm_images
+
+    def reading_workers(self, dataset: ImageDataset) -> int:
+        """How many processes read images of `dataset`."""
+        decodes = not isinstance(dataset.image(0), np.ndarray)
+        return self.resources.reading_workers(self.device, decodes=decodes)
+
+
+def callable_network(network: Network, setting: Setting) -> nn.Module:
+    """`network` as an update calls it: recomputing, fused, compiled, one of several; its weights are the same."""
+    world, resources = setting.world, setting.resources
+    network.recompute = resources.recompute
+    groups = setting.recipe.batch_size // setting.group_images
+    if world.size > groups:
+        sharing = world.size // groups
+        own = [distributed.new_group(range(first, first + sharing)) for first in range(0, world.size, sharing)]
+        synchronise_statistics(network, own[world.rank // sharing])
+    model: nn.Module = network
+    if resources.compile:
+        network.compile()
+    if world.size > 1:
+        model = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return model
+
+
+def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluation:
+    """Evaluate `network` on every image of `dataset`, together with the other processes."""
+    recipe, world, device = setting.recipe, setting.world, setting.device
+    batches = eval_batches(
+        dataset,
+        EvalTransform(recipe.preprocessing),
+        batch_size=min(setting.group_images, 256),
+        workers=setting.reading_workers(dataset),
+        rank=world.rank,
+        world_size=world.size,
+        pinned=device.type == "cuda",
+    )
+    return evaluate(
+        fold_batch_norms(network),
+        batches,
+        classes=recipe.network.classes,
+        normalise=Normalise(recipe.preprocessing, device),
+        device=device,
+        world=world,
+        precision=setting.resources.dtype(device),
+    )

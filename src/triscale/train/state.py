@@ -1,0 +1,170 @@
+"""Everything that changes while a network trains, and how it goes into a checkpoint and comes back."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from triscale.models.network import Network, build
+from triscale.train.checkpoint import (
+    Checkpoint,
+    Damaged,
+    checkpoint_files,
+    checkpoint_step,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+)
+from triscale.train.ema import ExponentialMovingAverage
+from triscale.train.loss import decayed_parameters
+from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
+from triscale.train.rmsprop import RMSPropTF
+
+RATE_CUT = 0.5
+"""What the learning rate is multiplied by after each roll-back."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """The parts of a run's state that are no tensors."""
+
+    best_top1: float = -1.0
+    """Of all evaluations on the held-out images."""
+    best_step: int = 0
+    broken_images: int = 0
+    """Times that an image was replaced since it could not be read."""
+    rate_cuts: list[int] = field(default_factory=list)
+    """Updates from which on the learning rate is cut once more, after the loss was no longer finite."""
+    epoch_loss: float = 0.0
+    """Sum over the images of the epoch so far."""
+    epoch_correct: int = 0
+    epoch_images: int = 0
+
+    def rate_factor(self, step: int) -> float:
+        """What the schedule's rate is multiplied by for update `step`."""
+        return float(RATE_CUT ** sum(cut <= step for cut in self.rate_cuts))
+
+
+def _rmsprop(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    return RMSPropTF(groups, lr=0.0, decay=settings.decay, momentum=settings.momentum, epsilon=settings.epsilon)
+
+
+def _adamw(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    betas = (settings.momentum, settings.decay)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.epsilon, fused=True)
+
+
+def _sgd(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=0.0, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True)
+
+
+_OPTIMIZERS: dict[OptimizerKind, Callable[[list[dict[str, Any]], OptimizerSettings], torch.optim.Optimizer]] = {
+    OptimizerKind.RMSPROP: _rmsprop,
+    OptimizerKind.ADAMW: _adamw,
+    OptimizerKind.SGD: _sgd,
+}
+
+
+def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimizer of all weights of `network`, with a learning rate of 0 until one is set."""
+    decayed, others = decayed_parameters(network, biases=settings.decay_biases)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return _OPTIMIZERS[settings.kind]([group for group in groups if group["params"]], settings)
+
+
+class TrainState:
+    """Network, average, optimizer and progress after `step` updates."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self._recipe = recipe
+        self.network: Network = build(recipe.network, seed=recipe.seed).to(device).train()
+        self.optimizer = make_optimizer(self.network, recipe.optimizer)
+        self.average = self._new_average()
+        self.progress = Progress()
+        self.step = 0
+
+    def restart(self) -> None:
+        """Put back everything as it was before the first update."""
+        self.network.load_state_dict(build(self._recipe.network, seed=self._recipe.seed).state_dict())
+        self.optimizer.state.clear()
+        self.average = self._new_average()
+        self.progress = Progress()
+        self.step = 0
+
+    def _new_average(self) -> ExponentialMovingAverage | None:
+        decay = self._recipe.ema_decay
+        return ExponentialMovingAverage(self.network, decay=decay) if decay else None
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the next update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def judged_tensors(self) -> Mapping[str, Tensor]:
+        """The state dict that is judged and kept: the average where there is one."""
+        weights = dict(self.network.state_dict())
+        return weights if self.average is None else {**weights, **self.average.tensors}
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it; the tensors are the live ones."""
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.network.named_parameters()}
+        average = {} if self.average is None else self.average.tensors
+        tensors = {
+            **_prefixed("network", self.network.state_dict().items()),
+            **_prefixed("average", average.items()),
+            **_prefixed("optimizer", optimizer_tensors(self.optimizer, names).items()),
+        }
+        return Checkpoint(self.step, tensors, asdict(self.progress))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put back what `checkpoint` gave.
+
+        Raises ValueError where the checkpoint is another network's.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        for name, tensor in checkpoint.tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+        try:
+            self.network.load_state_dict(parts["network"])
+        except RuntimeError:
+            raise ValueError("the checkpoint is another network's than the recipe's") from None
+        if self.average is not None:
+            self.average.load(parts["average"])
+        restore_optimizer(self.optimizer, dict(self.network.named_parameters()), parts["optimizer"])
+        self.progress = Progress(**checkpoint.progress)
+        self.step = checkpoint.step
+
+
+def go_back(state: TrainState, folder: Path, *, step: int, leads: bool) -> None:
+    """Put `state` where it was after update `step`, or before, as far as the checkpoints in `folder` allow.
+
+    Where all of them are later it becomes the earliest, and where there is none the beginning. The process that
+    `leads` removes those that come after.
+    """
+    target = None
+    for path in checkpoint_files(folder):
+        try:
+            checkpoint = read_checkpoint(path)
+        except Damaged:
+            continue
+        target = checkpoint
+        if checkpoint.step <= step:
+            break
+    if target is None:
+        state.restart()
+    else:
+        state.restore(target)
+    for path in checkpoint_files(folder) if leads else ():
+        if checkpoint_step(path) > state.step:
+            path.unlink(missing_ok=True)
+
+
+def _prefixed(prefix: str, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors}
