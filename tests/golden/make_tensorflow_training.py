@@ -60,10 +60,13 @@ def rmsprop(settings: dict[str, float]) -> dict[str, Any]:
 def scheduled(kind: str, *, batch_size: int, images: int, epochs: int, warmup_epochs: float) -> dict[str, Any]:
     """Rates at the steps where something happens; the warm-up by the formula of the authors' code."""
     steps_per_epoch = images / batch_size
-    peak = tf.constant(0.016 * batch_size / 256, tf.float64)
+    # Plain numbers would become single precision on the way.
+    peak, stair, factor = (
+        tf.constant(value, tf.float64) for value in (0.016 * batch_size / 256, steps_per_epoch * 2.4, 0.97)
+    )
     total_steps = int(epochs * steps_per_epoch)
     warmup_steps = int(warmup_epochs * steps_per_epoch)
-    stairs = [int(stair * 2.4 * steps_per_epoch) + shift for stair in (1, 2, 3, 10, 50) for shift in (0, 1)]
+    stairs = [int(count * 2.4 * steps_per_epoch) + shift for count in (1, 2, 3, 10, 50) for shift in (0, 1)]
     spread = [round(total_steps * part / 16) for part in range(16)]
     warm = [0, 1, warmup_steps // 2, warmup_steps - 1, warmup_steps, warmup_steps + 1]
     steps = sorted({step for step in (*warm, *stairs, *spread, total_steps - 1) if 0 <= step < total_steps})
@@ -73,7 +76,7 @@ def scheduled(kind: str, *, batch_size: int, images: int, epochs: int, warmup_ep
             return float(peak * tf.cast(step, tf.float64) / tf.cast(warmup_steps, tf.float64))
         after, span = step - warmup_steps, total_steps - warmup_steps
         decays = {
-            "exponential": lambda: v1.train.exponential_decay(peak, step, steps_per_epoch * 2.4, 0.97, staircase=True),
+            "exponential": lambda: v1.train.exponential_decay(peak, step, stair, factor, staircase=True),
             # Its pi is single precision.
             "cosine": lambda: v1.train.cosine_decay(tf.cast(peak, tf.float32), after, span),
             "linear": lambda: v1.train.polynomial_decay(peak, after, span, end_learning_rate=0.0),
