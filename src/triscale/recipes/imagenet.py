@@ -58,7 +58,7 @@ def imagenet_adamw(network: NetworkSpec) -> Recipe:
     """
     return replace(
         imagenet(network),
-        augmentation=Augmentation(policy=Policy.RANDAUGMENT),
+        augmentation=Augmentation(policy=Policy.RANDAUGMENT, randaugment_magnitude=9),
         optimizer=OptimizerSettings(
             kind=OptimizerKind.ADAMW, decay=0.999, epsilon=1e-8, weight_decay=0.05, decay_biases=False
         ),
@@ -76,7 +76,7 @@ def imagenet_sgd(network: NetworkSpec) -> Recipe:
     """
     return replace(
         imagenet(network),
-        augmentation=Augmentation(),
+        augmentation=Augmentation(policy=Policy.NONE),
         optimizer=OptimizerSettings(kind=OptimizerKind.SGD, weight_decay=1e-4, decay_biases=False),
         schedule=Schedule(kind=ScheduleKind.COSINE, base_rate=0.1),
         batch_size=1024,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from triscale.arch.preprocessing import Interpolation, Preprocessing
 from triscale.arch.spec import NetworkSpec
-from triscale.data.augmentation import Augmentation, CropKind
+from triscale.data.augmentation import Augmentation, CropKind, Policy
 from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
 from triscale.train.schedule import Schedule, ScheduleKind
 
@@ -33,7 +33,9 @@ def small(network: NetworkSpec) -> Recipe:
             mean=(0.5,) * channels,
             std=(0.25,) * channels,
         ),
-        augmentation=Augmentation(crop=CropKind.SHIFT, padding=min(network.resolution) // 8),
+        augmentation=Augmentation(
+            crop=CropKind.SHIFT, padding=min(network.resolution) // 8, policy=Policy.NONE
+        ),
         optimizer=OptimizerSettings(
             kind=OptimizerKind.ADAMW, decay=0.999, epsilon=1e-8, weight_decay=0.05, decay_biases=False
         ),

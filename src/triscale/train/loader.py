@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -120,16 +121,19 @@ def _batches(reader: Any, places: Iterable[Any], *, workers: int, pinned: bool) 
     context = multiprocessing.get_context("forkserver") if workers else None
     if context is not None:
         context.set_forkserver_preload([__name__])
-    loader: DataLoader[MicroBatch] = DataLoader(
-        reader,
-        sampler=places,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_start_worker if workers else None,
-        collate_fn=_as_is,
-        pin_memory=pinned,
-        multiprocessing_context=context,
-    )
+    with warnings.catch_warnings():
+        # More workers than cores were asked for by the user, who has reasons.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        loader: DataLoader[MicroBatch] = DataLoader(
+            reader,
+            sampler=places,
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=_start_worker if workers else None,
+            collate_fn=_as_is,
+            pin_memory=pinned,
+            multiprocessing_context=context,
+        )
     return iter(loader)
 
 

@@ -151,10 +151,15 @@ def _value(word: str) -> Any:
 
 
 def _set(data: Any, keys: list[str], value: Any, *, where: str) -> None:
+    key: Any
     key, *rest = keys
-    if not isinstance(data, dict):
+    if isinstance(data, list):
+        if not key.isdecimal() or int(key) >= len(data):
+            raise ValueError(f"{where} has no {key}; it counts from 0 to {len(data) - 1}")
+        key = int(key)
+    elif not isinstance(data, dict):
         raise ValueError(f"{where} holds no fields")
-    if key not in data:
+    elif key not in data:
         raise unknown_key(key, list(data), where)
     if rest:
         _set(data[key], rest, value, where=f"{where}.{key}")
