@@ -43,8 +43,16 @@ def test_any_recipe_survives_a_round_trip(smoothing: float, epochs: int, seed: i
 @pytest.mark.parametrize(
     ("number", "dropout", "crop"),
     # The dropout of the paper's section 5.2, in the authors' steps; the crop is size / (size + 32).
-    [(0, 0.2, 0.875), (1, 0.2, 0.882), (2, 0.3, 0.890), (3, 0.3, 0.904), (4, 0.4, 0.922), (5, 0.4, 0.934)]
-    + [(6, 0.5, 0.943), (7, 0.5, 0.949)],
+    [
+        (0, 0.2, 0.875),
+        (1, 0.2, 0.882),
+        (2, 0.3, 0.890),
+        (3, 0.3, 0.904),
+        (4, 0.4, 0.922),
+        (5, 0.4, 0.934),
+        (6, 0.5, 0.943),
+        (7, 0.5, 0.949),
+    ],
 )
 def test_the_imagenet_recipe_is_the_papers(number: int, dropout: float, crop: float) -> None:
     recipe = imagenet(get_network(f"efficientnet-b{number}"))
@@ -125,7 +133,7 @@ def test_every_field_can_be_set() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(setting: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match="^[^\n]*$") as caught:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         with_settings(imagenet(B0), [setting])
     assert complaint in str(caught.value)
 

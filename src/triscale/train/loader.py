@@ -134,7 +134,7 @@ def _batches(reader: Any, places: Iterable[Any], *, workers: int, pinned: bool) 
             pin_memory=pinned,
             multiprocessing_context=context,
         )
-    return iter(loader)
+        return iter(loader)
 
 
 def _places(
