@@ -32,7 +32,7 @@ LAYERS = {
     "cost": Layer("arch"),
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost scaling storage", "jinja2 matplotlib numpy"),
-    "data": Layer("arch download imagenet storage", "PIL cv2 numpy simplejpeg sklearn torch torchvision"),
+    "data": Layer("arch download imagenet storage", "PIL cv2 numpy scipy simplejpeg sklearn torch torchvision"),
     "models": Layer("arch download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),
     "deploy": Layer("arch cost data models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"),
@@ -46,7 +46,7 @@ LAYERS = {
 
 # Optional dependencies: each enters through one file, which says what to install when it is missing.
 OPTIONAL = (
-    "h5py nncf onnx onnxruntime onnxscript openvino optuna ray skimage sklearn tensorboard torchvision webdataset"
+    "h5py nncf onnx onnxruntime onnxscript openvino optuna ray scipy skimage sklearn tensorboard torchvision webdataset"
 )
 
 

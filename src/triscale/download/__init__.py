@@ -3,6 +3,7 @@
 from triscale.download.cached import (
     LARGEST_FILE as LARGEST_FILE,
     DownloadError as DownloadError,
+    NotThereError as NotThereError,
     Patience as Patience,
     Report as Report,
     cache_folder as cache_folder,

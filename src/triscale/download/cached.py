@@ -12,14 +12,23 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from triscale.download.transfer import DownloadError, Partial, Patience, Report, transfer
+from triscale.download.transfer import DownloadError, NotThereError, Partial, Patience, Report, transfer
 
 LARGEST_FILE = 4 << 30
 """Bytes; the largest released weights (EfficientNet-L2) take 1.9 GB."""
 QUIET_S = 2.0
 """A download that takes no longer shows no bar."""
 
-__all__ = ["LARGEST_FILE", "DownloadError", "Patience", "Report", "cache_folder", "cached_path", "download"]
+__all__ = [
+    "LARGEST_FILE",
+    "DownloadError",
+    "NotThereError",
+    "Patience",
+    "Report",
+    "cache_folder",
+    "cached_path",
+    "download",
+]
 
 
 def cache_folder() -> Path:

@@ -41,6 +41,10 @@ class DownloadError(OSError, ValueError):
     """A file that could not be fetched; one line says which, why, and where it helps, what to do."""
 
 
+class NotThereError(DownloadError):
+    """The server has no such file, or gives it to nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long a download waits and how often it tries again."""
@@ -149,7 +153,8 @@ def _status_error(url: str, error: urllib.error.HTTPError, patience: Patience) -
             return _bad_redirect(url, location)
         return DownloadError(f"{url} redirects in circles or too often")
     reasons = {401: "it needs a login", 404: "there is no such file", 410: "it was taken down"}
-    return DownloadError(f"{url}: {reasons.get(error.code, 'the server refuses it')} (HTTP {error.code})")
+    kind = NotThereError if error.code in (403, 404, 410) else DownloadError  # file stores say 403 for 404
+    return kind(f"{url}: {reasons.get(error.code, 'the server refuses it')} (HTTP {error.code})")
 
 
 def _connection_error(url: str, reason: object) -> Exception:

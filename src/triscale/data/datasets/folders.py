@@ -57,10 +57,10 @@ def open_folders(root: Path, *, seed: int, validation_fraction: float) -> Splits
 
 def find_parts(root: Path) -> tuple[Path, Path | None]:
     """The folders of training and of validation images below `root`; just `root` where it holds the classes."""
-    folders = {name.casefold(): name for name in _subfolders(root)}
+    folders = {name.casefold(): name for name in subfolders(root)}
     train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
     validation = next((folders[name] for name in VALIDATION_FOLDERS if name in folders), None)
-    if train is not None and _subfolders(root / train):
+    if train is not None and subfolders(root / train):
         return root / train, None if validation is None else root / validation
     return root, None
 
@@ -70,7 +70,7 @@ def read_class_folders(root: Path, *, expected: tuple[str, ...] | None = None) -
 
     Raises ValueError where there are none, where one is empty, and where one is not `expected`.
     """
-    folders = sorted(_subfolders(root), key=natural_order)
+    folders = sorted(subfolders(root), key=natural_order)
     if not folders:
         raise ValueError(_without_classes(root))
     names = tuple(map(printable, folders))
@@ -115,7 +115,8 @@ def natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return key, name
 
 
-def _subfolders(root: Path) -> list[str]:
+def subfolders(root: Path) -> list[str]:
+    """The names of the folders in `root` that are not hidden, in no order."""
     with os.scandir(root) as entries:
         return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 

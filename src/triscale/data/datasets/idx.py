@@ -22,7 +22,7 @@ def read_idx(path: Path, *, dimensions: int) -> Pixels:
     number, then the values and nothing else (http://yann.lecun.com/exdb/mnist/).
     Raises ValueError for anything else, and for more than `LARGEST_BYTES`.
     """
-    data = _load(path)
+    data = unpack_idx(path)
     header = 4 + 4 * dimensions
     if len(data) < header or data[:2] != b"\0\0":
         raise ValueError(f"{path} is no IDX file")
@@ -35,7 +35,8 @@ def read_idx(path: Path, *, dimensions: int) -> Pixels:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _load(path: Path) -> bytes:
+def unpack_idx(path: Path) -> bytes:
+    """What is in a file, unpacked where it is compressed; raises ValueError for damage and for too much."""
     try:
         with path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"

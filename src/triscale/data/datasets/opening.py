@@ -8,20 +8,24 @@ from typing import Final
 from triscale.data.dataset import Splits
 from triscale.data.datasets.digits import open_digits
 from triscale.data.datasets.fashion_mnist import open_fashion_mnist
-from triscale.data.datasets.folders import open_folders
+from triscale.data.datasets.folders import find_parts, open_folders
+from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
+from triscale.data.datasets.shards import names_shards, open_shard_files, open_shards, shards_in
 from triscale.data.datasets.synthetic import open_synthetic
 from triscale.data.errors import printable
 
-NAMES: Final = ("digits", "fashion-mnist", "synthetic")
+NAMES: Final = ("digits", "fashion-mnist", "synthetic", "torchvision:CIFAR10")
 """Datasets that go by a name; a folder called the same is meant by ./NAME."""
 
 
 def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, root: Path | None = None) -> Splits:
     """Images to train on and images for validation, from a name, a folder or tar shards.
 
-    `digits`, `fashion-mnist`, `synthetic` or `synthetic:classes=10,images=1000,size=500x375,jpeg=1`, or a
-    folder (see `open_folders`). What comes without a validation part gives `validation_fraction` of each
-    class, drawn by `seed`. `root` is the folder that holds, or is to hold, the files of a named dataset.
+    `digits`, `fashion-mnist`, `synthetic` or `synthetic:classes=10,images=1000,size=500x375,jpeg=1`,
+    `torchvision:CIFAR10` and the like, a folder (`open_folders`, `open_imagenet`), a folder of tar shards or their
+    paths or addresses (`open_shards`). What comes without a validation part gives `validation_fraction` of each
+    class, drawn by `seed`. `root` is the folder with the files of a dataset that goes by a name or an address,
+    and where they are downloaded to; without it, they lie in the cache folder.
     No image is decoded. Raises ValueError in one line for whatever is not there or not of the right shape.
     """
     if not (math.isfinite(validation_fraction) and 0 < validation_fraction < 1):
@@ -35,15 +39,30 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
         return open_fashion_mnist(root)
     if kind == "synthetic":
         return open_synthetic(options, seed=seed)
-    return _open_path(name, seed=seed, validation_fraction=validation_fraction)
+    if kind == "torchvision":
+        # Its file imports torch, which nothing else here needs.
+        from triscale.data.datasets.torchvision import open_torchvision
 
-
-def _open_path(name: str, *, seed: int, validation_fraction: float) -> Splits:
-    path = Path(name)
-    if "\0" in name or not path.exists():
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        valid = f"did you mean {near[0]}?" if near else f"give a folder, tar shards, or one of {', '.join(NAMES)}"
-        raise ValueError(f"there is no dataset or folder {printable(name)!r}; {valid}")
-    if not path.is_dir():
+        return open_torchvision(options, root=root, seed=seed, validation_fraction=validation_fraction)
+    if names_shards(name):
+        return open_shards(name, root=root, seed=seed, validation_fraction=validation_fraction)
+    if "\0" in name or not Path(name).exists():
+        raise _unknown(name)
+    if not Path(name).is_dir():
         raise ValueError(f"{printable(name)} is a file; give the folder that holds the class folders")
+    return _open_path(Path(name), seed=seed, validation_fraction=validation_fraction)
+
+
+def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
+    if shards := shards_in(path):
+        return open_shard_files(shards, seed=seed, validation_fraction=validation_fraction)
+    train, validation = find_parts(path)
+    if is_imagenet(train):
+        return open_imagenet(path, train, validation, seed=seed, validation_fraction=validation_fraction)
     return open_folders(path, seed=seed, validation_fraction=validation_fraction)
+
+
+def _unknown(name: str) -> ValueError:
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    valid = f"did you mean {near[0]}?" if near else f"give a folder, tar shards, or one of {', '.join(NAMES)}"
+    return ValueError(f"there is no dataset or folder {printable(name)!r}; {valid}")
