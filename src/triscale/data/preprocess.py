@@ -45,7 +45,7 @@ def centre_crop_box(*, height: int, width: int, preprocessing: Preprocessing) ->
 
 
 def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Crop and resize an RGB picture (H, W, 3) to the network's resolution (height, width, channels), uint8.
+    """Crop and resize a picture (H, W, 3), RGB, or (H, W, 1), grey, to the network's (height, width, channels), uint8.
 
     A network of one channel (one mean) sees ITU-R 601 grey, as Pillow's mode L. Pixels stay 0..255:
     `normalise`, or the device, does the rest.
@@ -54,13 +54,15 @@ def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
     resize = _resize_averaging if preprocessing.antialias else _resize_sampling
     channels = len(preprocessing.mean)
     if channels == 3:
-        return resize(image, box, preprocessing)
+        return resize(image if image.shape[2] == 3 else image.repeat(3, axis=2), box, preprocessing)
     if channels == 1:
         return resize(_grey(image), box, preprocessing)[:, :, None]
     raise ValueError(f"images have 1 or 3 channels, this network expects {channels}")
 
 
 def _grey(image: Pixels) -> Pixels:
+    if image.shape[2] == 1:
+        return image[:, :, 0]
     return np.asarray(Image.fromarray(image).convert("L"))
 
 
