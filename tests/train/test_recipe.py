@@ -83,10 +83,13 @@ def test_the_papers_learning_rate_is_0256_for_4096_images() -> None:
     assert rates[2] == pytest.approx(0.256 * 0.97**2)
 
 
-def test_small_images_keep_their_resolution_in_the_stem() -> None:
-    recipe = small(replace(B0, resolution=square(28)))
-    assert recipe.network.stages[0].stride == 1
-    assert recipe.network.stages[1:] == B0.stages[1:]
+@pytest.mark.parametrize(
+    ("pixels", "strides"), [(28, "112221111"), (32, "112221111"), (56, "112221211"), (64, "112221211")]
+)
+def test_small_images_keep_their_resolution_in_the_stem(pixels: int, strides: str) -> None:
+    stages = small(replace(B0, resolution=square(pixels))).network.stages
+    assert "".join(str(stage.stride) for stage in stages) == strides
+    assert [replace(stage, stride=1) for stage in stages] == [replace(stage, stride=1) for stage in B0.stages]
 
 
 def test_every_field_can_be_set() -> None:

@@ -9,10 +9,23 @@ from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
 from triscale.train.schedule import Schedule, ScheduleKind
 
 
+SMALLEST_MAP = 4
+"""Pixels a side that feature maps do not shrink below: 28-pixel images keep 4 x 4, where ImageNet's keep 7 x 7."""
+
+
 def for_small_images(network: NetworkSpec) -> NetworkSpec:
-    """`network` with a stem that keeps the image's resolution, and running statistics that keep up with short runs."""
+    """`network` with strides for small images, and running statistics that keep up with short runs.
+
+    The stem keeps the image's resolution, and a stage whose stride would leave less than 4 x 4 keeps its input's.
+    """
     stem, *others = network.stages
-    return replace(network, stages=(replace(stem, stride=1), *others), norm_momentum=0.1)
+    stages, size = [replace(stem, stride=1)], min(network.resolution)
+    for stage in others:
+        shrunk = -(-size // stage.stride)
+        stride = stage.stride if shrunk >= SMALLEST_MAP else 1
+        stages.append(replace(stage, stride=stride))
+        size = shrunk if stride == stage.stride else size
+    return replace(network, stages=tuple(stages), norm_momentum=0.1)
 
 
 def small(network: NetworkSpec) -> Recipe:
@@ -33,9 +46,7 @@ def small(network: NetworkSpec) -> Recipe:
             mean=(0.5,) * channels,
             std=(0.25,) * channels,
         ),
-        augmentation=Augmentation(
-            crop=CropKind.SHIFT, padding=min(network.resolution) // 8, policy=Policy.NONE
-        ),
+        augmentation=Augmentation(crop=CropKind.SHIFT, padding=min(network.resolution) // 8, policy=Policy.NONE),
         optimizer=OptimizerSettings(
             kind=OptimizerKind.ADAMW, decay=0.999, epsilon=1e-8, weight_decay=0.05, decay_biases=False
         ),
