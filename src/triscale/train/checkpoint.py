@@ -153,7 +153,5 @@ def restore_optimizer(
     for name, value in tensors.items():
         parameter_name, _, kind = name.rpartition("/")
         parameter = parameters[parameter_name]
-        memory_format = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-        # A count of steps stays where the optimizer keeps it: on the CPU.
-        device = parameter.device if value.ndim else value.device
-        optimizer.state[parameter][kind] = value.to(device, memory_format=memory_format, copy=True)
+        # A count of steps stays where the optimizer keeps it, on the CPU; the rest lies in memory as its weights do.
+        optimizer.state[parameter][kind] = torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
