@@ -39,7 +39,7 @@ class Options:
     depth: float = option("scale the network's layers", metavar="X", default=1.0)
     width: float = option("scale the network's channels", metavar="X", default=1.0)
     resolution: Resolution | None = option("input of the network, such as 240 or 240x320", metavar="PIXELS")
-    recipe: str | None = option("name or file of a recipe (small up to 64 pixels, else imagenet)", metavar="R")
+    recipe: str | None = option("name or file of a recipe (small, photos or imagenet, by the data)", metavar="R")
     output: Path | None = option("run folder (runs/DATA-NET)", metavar="FOLDER", short="-o")
     resume: bool = option("go on with the run in the folder, or begin it", default=False)
     dry_run: bool = option("print the recipe and leave", default=False)
@@ -58,6 +58,8 @@ class Options:
 
 SMALLEST, SMALL = 28, 64
 """Pixels: decoded images up to `SMALL` are trained on at their own size, but no smaller than `SMALLEST`."""
+MANY = 300_000
+"""Training images from which on the paper's recipe is taken as it is."""
 
 
 def _network(options: Options, data: "Splits") -> NetworkSpec:
@@ -79,6 +81,13 @@ def _network(options: Options, data: "Splits") -> NetworkSpec:
     )
 
 
+def _fitting_recipe(spec: NetworkSpec, *, images: int) -> str:
+    """What is taken unless a recipe is named."""
+    if max(spec.resolution) <= SMALL:
+        return "small"
+    return "imagenet" if images >= MANY else "photos"
+
+
 def _recipe(options: Options, data: "Splits") -> "Recipe":
     from triscale.recipes import RECIPES
     from triscale.train.recipe import read_recipe, with_settings
@@ -86,7 +95,7 @@ def _recipe(options: Options, data: "Splits") -> "Recipe":
     if options.recipe is not None and Path(options.recipe).suffix == ".json":
         return with_settings(read_recipe(Path(options.recipe)), options.settings)
     spec = _network(options, data)
-    name = options.recipe or ("small" if max(spec.resolution) <= SMALL else "imagenet")
+    name = options.recipe or _fitting_recipe(spec, images=len(data.train.labels))
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; {nearest(name, list(RECIPES))}")
     return with_settings(RECIPES[name](spec), options.settings)
