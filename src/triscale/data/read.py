@@ -58,6 +58,14 @@ def read_image(
         raise ImageError(name, "there is not enough memory to decode it") from None
 
 
+def read_bytes(source: Source, *, limits: Limits | None = None) -> bytes:
+    """A file as it is, still encoded; raises `ImageError`, and nothing else, for what cannot be had."""
+    try:
+        return _load(source, Limits() if limits is None else limits)
+    except Unreadable as error:
+        raise ImageError(source if isinstance(source, Path) else source.name, str(error)) from None
+
+
 def _load(source: Source, limits: Limits) -> bytes:
     if isinstance(source, ImageBytes):
         return source.data
