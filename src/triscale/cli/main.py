@@ -15,6 +15,7 @@ VERBS = {
     "train": "a network from scratch, by the paper's recipe or another",
     "predict": "labels with probabilities for images",
     "convert": "weights from and to timm, torchvision and others",
+    "check": "broken, repeated and unbalanced images, before training",
     "demo": "the whole chain in minutes, on real photographs",
 }
 """Each verb is a row here and a file beside this one."""
@@ -37,8 +38,8 @@ class Verb(Protocol):
     EXAMPLE: str
     """Command lines that the help ends with."""
 
-    def run(self, options: Any) -> None:
-        """Do it; ValueError and OSError become one line on stderr."""
+    def run(self, options: Any) -> int | None:
+        """Do it and return the exit code, None for 0; ValueError and OSError become one line on stderr."""
 
 
 def overview() -> str:
@@ -66,14 +67,14 @@ def _version() -> str:
     return f"triscale {triscale.__version__}"
 
 
-def _dispatch(words: Sequence[str]) -> None:
+def _dispatch(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
-        return
+        return 0
     verb, *rest = words
     if verb in ("-V", "--version"):
         print(_version())
-        return
+        return 0
     if verb not in VERBS:
         what, valid = ("option", ["--help", "--version"]) if verb.startswith("-") else ("verb", list(VERBS))
         raise UsageError(f"unknown {what} {verb}; {nearest(verb, valid)}")
@@ -81,8 +82,8 @@ def _dispatch(words: Sequence[str]) -> None:
     try:
         options: object = parse_options(module.Options, verb, rest, example=module.EXAMPLE)
     except HelpShown:
-        return
-    module.run(options)
+        return 0
+    return module.run(options) or 0
 
 
 def _one_line(error: Exception) -> str:
@@ -100,12 +101,13 @@ def _complain(words: Sequence[str], line: str) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
-    0: done. 2: a mistake of the user, told in one line on stderr. 130: interrupted. 141: nobody reads the
-    output any more. Anything else that is raised is a defect of ours and keeps its traceback.
+    0: done. 1: done, and what `check` looks for was found. 2: a mistake of the user, told in one line on stderr.
+    130: interrupted. 141: nobody reads the output any more. Anything else that is raised is a defect of ours and
+    keeps its traceback.
     """
     words = sys.argv[1:] if words is None else words
     try:
-        _dispatch(words)
+        code = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes once more on its way out; give it somewhere to write.
@@ -117,4 +119,4 @@ def main(words: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         _complain(words, _one_line(error))
         return MISTAKE
-    return 0
+    return code
