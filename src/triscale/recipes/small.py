@@ -8,7 +8,6 @@ from triscale.data.augmentation import Augmentation, CropKind, Policy
 from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
 from triscale.train.schedule import Schedule, ScheduleKind
 
-
 SMALLEST_MAP = 4
 """Pixels a side that feature maps do not shrink below: 28-pixel images keep 4 x 4, where ImageNet's keep 7 x 7."""
 
