@@ -94,7 +94,8 @@ class TestJpeg:
         changed = np.any(pixels != 128, axis=2)
         assert changed[:8, 24:].all()
         assert changed.sum() == 64
-        assert np.array_equal(read_image(data, minimum_size=(1, 1)), pixels)
+        eighth = np.asarray(Image.fromarray(pixels).reduce(8))
+        assert np.array_equal(read_image(data, minimum_size=(1, 1)), eighth)
         with pytest.raises(ImageError, match="truncated"):
             read_image(data[:-2])
 

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from math import sqrt
 from typing import Final
 
-from triscale.data.preprocess import Box
+import cv2
+import numpy as np
+
+from triscale.data.box import Box, cut
+from triscale.data.pixels import Pixels
 
 ATTEMPTS: Final = 10
 DRAWS: Final = 4 * ATTEMPTS
@@ -39,9 +43,7 @@ def random_box(
     return None
 
 
-def _box_size(
-    draw: float, height: int, width: int, ratio: float, area: tuple[float, ...]
-) -> tuple[int, int] | None:
+def _box_size(draw: float, height: int, width: int, ratio: float, area: tuple[float, ...]) -> tuple[int, int] | None:
     """Height and width of a box of this aspect ratio, or None where no box meets the bounds."""
     least, largest = area[0] * height * width, area[1] * height * width
     low, high = round(sqrt(least / ratio)), round(sqrt(largest / ratio))
@@ -62,3 +64,17 @@ def _box_size(
         box_width = round(box_height * ratio)
     within = least <= box_height * box_width <= largest and 0 < box_width <= width and 0 < box_height <= height
     return (box_height, box_width) if within else None
+
+
+def shift(image: Pixels, draws: tuple[float, float], *, padding: int) -> Pixels:
+    """The image (H, W, C) moved by up to `padding` pixels down or up and right or left, mirrored where it ends.
+
+    `draws` are in [0, 1); each of the (2 * padding + 1) squared places is as probable.
+    """
+    if padding == 0:
+        return image
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image, padding, padding, padding, padding, cv2.BORDER_REFLECT_101)
+    top, left = (int(draw * (2 * padding + 1)) for draw in draws)
+    moved = cut(padded.astype(np.uint8, copy=False), Box(top, left, height, width))
+    return np.ascontiguousarray(moved).reshape(image.shape)

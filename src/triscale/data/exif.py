@@ -6,6 +6,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from triscale.data.box import Box
 from triscale.data.pixels import Pixels
 
 ORIENTATION_TAG: Final = 0x0112
@@ -61,3 +62,28 @@ def upright(image: Pixels, *, orientation: int) -> Pixels:
 def swaps_sides(orientation: int) -> bool:
     """Whether turning upright by this orientation swaps width and height."""
     return orientation >= 5
+
+
+def stored_box(box: Box, *, height: int, width: int, orientation: int) -> Box:
+    """Where a part of the upright image, of this height and width, lies in the image as stored."""
+    top, left, tall, wide = box
+    bottom, right = height - top - tall, width - left - wide
+    match orientation:
+        case 1:
+            return box
+        case 2:
+            return Box(top, right, tall, wide)
+        case 3:
+            return Box(bottom, right, tall, wide)
+        case 4:
+            return Box(bottom, left, tall, wide)
+        case 5:
+            return Box(left, top, wide, tall)
+        case 6:
+            return Box(left, bottom, wide, tall)
+        case 7:
+            return Box(right, bottom, wide, tall)
+        case 8:
+            return Box(right, top, wide, tall)
+        case _:
+            raise AssertionError(f"orientation {orientation}")

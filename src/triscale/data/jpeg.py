@@ -21,11 +21,13 @@ _EOI: Final = 0xD9
 _SOS: Final = 0xDA
 _APP0: Final = 0xE0
 _APP1: Final = 0xE1
+_DRI: Final = 0xDD
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Baseline, extended and progressive, Huffman and arithmetic; not lossless, not hierarchical."""
 _ARITHMETIC_FRAMES: Final = frozenset({0xC9, 0xCA})
 _PROGRESSIVE_FRAMES: Final = frozenset({0xC2, 0xCA})
+_SEQUENTIAL_FRAMES: Final = frozenset({0xC0, 0xC1})
 _FILL_BYTES: Final = re.compile(rb"\xff+")
 
 MAX_SEGMENTS: Final = 10_000
@@ -39,6 +41,11 @@ Some cameras leave a few bytes there. Damaged data that ends early leaves more: 
 with one bit flipped, that libjpeg noticed this way, it was 30 or more.
 """
 
+_ROWS_BELOW: Final = 2
+_FEWEST_ROWS_SAVED: Final = 16
+"""Fewer are not worth a copy of the file's bytes."""
+
+_TRUNCATED: Final = "the JPEG is truncated: it ends before its end marker"
 _TRUNCATED_HEADER: Final = "the JPEG is truncated in its header"
 
 
@@ -52,6 +59,10 @@ class JpegHeader:
     orientation: int
     jfif_version_at: int | None
     """Where the two bytes of the JFIF version are."""
+    height_at: int | None
+    """Where the two bytes of the height are, if the rows of pixels come one after another: one Huffman-coded scan."""
+    scan_at: int
+    """Where the first scan starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,7 @@ class _Frame:
     height: int
     components: int
     progressive: bool
+    height_at: int | None
 
 
 def read_jpeg_header(data: bytes, limits: Limits) -> JpegHeader:
@@ -70,14 +82,20 @@ def read_jpeg_header(data: bytes, limits: Limits) -> JpegHeader:
     frame: _Frame | None = None
     turned = 1
     jfif_version_at = None
+    in_order = True
+    scan_at = len(data)
     for marker, position, length in _segments(data):
         if marker == _SOS:
             if frame is None:
                 raise Unreadable("the JPEG has no frame header")
+            scan_at = position
             if frame.progressive or data[position + 2] < frame.components:
+                in_order = False
                 _check_scans(data, position)
         elif marker in _FRAME_MARKERS:
             frame = _read_frame(data, position, marker, limits)
+        elif marker == _DRI:
+            in_order = False  # a cut would leave restart markers where none belong, which looks like damage
         elif marker == _APP1 and turned == 1 and data.startswith(b"Exif\0\0", position + 2):
             turned = orientation(data[position + 2 : position + length])
         elif marker == _APP0 and length >= 9 and data.startswith(b"JFIF\0", position + 2):
@@ -89,6 +107,8 @@ def read_jpeg_header(data: bytes, limits: Limits) -> JpegHeader:
         components=frame.components,
         orientation=turned,
         jfif_version_at=jfif_version_at,
+        height_at=frame.height_at if in_order else None,
+        scan_at=scan_at,
     )
 
 
@@ -132,7 +152,13 @@ def _read_frame(data: bytes, position: int, marker: int, limits: Limits) -> _Fra
     # as little as a quarter of the pixels: fewer bytes than this cannot be a whole picture.
     if marker not in _ARITHMETIC_FRAMES and width * height > 8 * 64 * 4 * len(data):
         raise Unreadable(f"{len(data)} bytes of JPEG cannot hold {width} x {height} pixels")
-    return _Frame(width=width, height=height, components=components, progressive=marker in _PROGRESSIVE_FRAMES)
+    return _Frame(
+        width=width,
+        height=height,
+        components=components,
+        progressive=marker in _PROGRESSIVE_FRAMES,
+        height_at=position + 3 if marker in _SEQUENTIAL_FRAMES else None,
+    )
 
 
 def _check_scans(data: bytes, first: int) -> None:
@@ -141,31 +167,54 @@ def _check_scans(data: bytes, first: int) -> None:
         raise Unreadable(f"the JPEG has {scans} scans; at most {MAX_SCANS} are read")
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, limits: Limits, minimum_size: tuple[int, int] | None = None) -> Pixels:
+def divisor_for(header: JpegHeader, minimum_size: tuple[int, int] | None) -> int:
+    """The most that the picture can be reduced by, of 1, 2, 4 and 8, with no side under `minimum_size`.
+
+    `minimum_size` (height, width) is of the upright picture; None does not reduce.
+    """
+    if minimum_size is None:
+        return 1
+    height, width = reversed(minimum_size) if swaps_sides(header.orientation) else minimum_size
+    for divisor in (8, 4, 2):
+        if -(-header.height // divisor) >= height and -(-header.width // divisor) >= width:
+            return divisor
+    return 1
+
+
+def decode_jpeg(
+    data: bytes, header: JpegHeader, limits: Limits, *, divisor: int = 1, rows: int | None = None
+) -> Pixels:
     """Decode to RGB (H, W, 3), as stored: not yet upright.
 
-    Pillow decodes JPEGs of unusual colour sampling, at full size and less strictly.
+    Pillow decodes JPEGs of unusual colour sampling, less strictly, and reduces them by averaging.
 
-    With `minimum_size` (height, width, upright) the picture comes at the smallest of full, half, quarter
-    and eighth size whose sides are no shorter; libjpeg then computes fewer pixels from each block.
+    With a `divisor` of 2, 4 or 8 the picture comes at a half, quarter or eighth of its sides, rounded up; libjpeg
+    then computes fewer pixels from each block.
+
+    With `rows` only the first so many rows need be right, before that reduction, and only as much of the picture may
+    come back. The pixels are the same; damage further down is not noticed, except that the end marker is missing.
 
     Any warning of libjpeg is an error, since it means missing or damaged data, except for stray bytes before
     the end marker (`MAX_STRAY_BYTES`) and an odd JFIF version. Damage inside the coded data that still
     decodes cannot be seen: JPEG has no checksum, and of 1,500 such copies libjpeg
     noticed 22%.
     """
-    height, width = _reduced_size(header, minimum_size)
+    stored_rows = _rows_to_decode(header, divisor, rows)
     space, channels = ("CMYK", 4) if header.components == 4 else ("RGB", 3)
+    height, width = -(-stored_rows // divisor), -(-header.width // divisor)
     stored = np.empty((height, width, channels), np.uint8)
+    whole = stored_rows == header.height
+    if not whole and data.rfind(b"\xff\xd9") < header.scan_at:
+        raise Unreadable(_TRUNCATED)
+    source = _with_known_version(data, header) if whole else _with_rows(data, header, stored_rows)
     try:
-        simplejpeg.decode_jpeg(
-            _with_known_version(data, header), space, min_height=height, min_width=width, buffer=stored
-        )
+        simplejpeg.decode_jpeg(source, space, min_height=height, min_width=width, buffer=stored)
     except ValueError as error:
         if "Could not determine subsampling" in str(error):
-            return _decode_odd_sampling(data, limits)
+            return _decode_odd_sampling(data, limits, divisor)
+        # libjpeg reports its first warning, so one about the rows cut off says that those before were sound.
         stray = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(error))
-        if stray is None or int(stray[1]) > MAX_STRAY_BYTES:
+        if stray is None or (whole and int(stray[1]) > MAX_STRAY_BYTES):
             raise Unreadable(_reason(str(error))) from None
     if channels == 3:
         return stored
@@ -174,21 +223,20 @@ def decode_jpeg(data: bytes, header: JpegHeader, limits: Limits, minimum_size: t
     return rgb_pixels(Image.frombuffer("CMYK", (width, height), stored, "raw", "CMYK", 0, 1))
 
 
-def _decode_odd_sampling(data: bytes, limits: Limits) -> Pixels:
+def _decode_odd_sampling(data: bytes, limits: Limits, divisor: int) -> Pixels:
     # TurboJPEG's interface knows the usual ratios of colour to brightness alone, libjpeg beneath it all. Pillow would
     # warn of damaged EXIF data, which it is not to look at.
-    return rgb_pixels(load(JpegImageFile, data.replace(b"Exif\0\0", b"exif\0\0"), limits))
+    pixels = rgb_pixels(load(JpegImageFile, data.replace(b"Exif\0\0", b"exif\0\0"), limits))
+    return pixels if divisor == 1 else np.asarray(Image.fromarray(pixels).reduce(divisor))
 
 
-def _reduced_size(header: JpegHeader, minimum_size: tuple[int, int] | None) -> tuple[int, int]:
-    if minimum_size is None:
-        return header.height, header.width
-    height, width = reversed(minimum_size) if swaps_sides(header.orientation) else minimum_size
-    for divisor in (8, 4, 2):
-        reduced = -(-header.height // divisor), -(-header.width // divisor)
-        if reduced[0] >= height and reduced[1] >= width:
-            return reduced
-    return header.height, header.width
+def _rows_to_decode(header: JpegHeader, divisor: int, rows: int | None) -> int:
+    """The picture's height, or less where the rows below `rows` can be left out."""
+    if rows is None or header.height_at is None:
+        return header.height
+    # Colours stored at half the height are interpolated from the rows below as well.
+    needed = divisor * (-(-rows // divisor) + _ROWS_BELOW)
+    return needed if needed + _FEWEST_ROWS_SAVED <= header.height else header.height
 
 
 def _with_known_version(data: bytes, header: JpegHeader) -> bytes:
@@ -197,7 +245,17 @@ def _with_known_version(data: bytes, header: JpegHeader) -> bytes:
     return data if at is None or data[at] in (1, 2) else data[:at] + b"\1\1" + data[at + 2 :]
 
 
+def _with_rows(data: bytes, header: JpegHeader, rows: int) -> bytes:
+    """A picture of fewer rows: libjpeg skips what is coded after them, which is most of the work saved."""
+    assert header.height_at is not None
+    changed = bytearray(data)
+    changed[header.height_at : header.height_at + 2] = rows.to_bytes(2, "big")
+    if header.jfif_version_at is not None and changed[header.jfif_version_at] not in (1, 2):
+        changed[header.jfif_version_at : header.jfif_version_at + 2] = b"\1\1"
+    return bytes(changed)
+
+
 def _reason(message: str) -> str:
     if message.startswith("Premature end of JPEG file"):
-        return "the JPEG is truncated: it ends before its end marker"
+        return _TRUNCATED
     return f"the JPEG is damaged: {message.removeprefix('Corrupt JPEG data: ')}"

@@ -1,6 +1,6 @@
 """From a picture to a network's input: centre crop, resize, normalise."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from triscale.arch.preprocessing import Interpolation, Preprocessing
+from triscale.data.box import Box, cut
 from triscale.data.pixels import Pixels
 
 _PILLOW: Final = {
@@ -17,15 +18,6 @@ _PILLOW: Final = {
 _OPENCV: Final = {Interpolation.BILINEAR: cv2.INTER_LINEAR, Interpolation.BICUBIC: cv2.INTER_CUBIC}
 _SUPPORT: Final = {Interpolation.BILINEAR: 1, Interpolation.BICUBIC: 2}
 """Half the width of each kernel, in output pixels where the picture shrinks."""
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def centre_crop_box(*, height: int, width: int, preprocessing: Preprocessing) -> Box:
@@ -52,18 +44,23 @@ def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
     """
     box = centre_crop_box(height=image.shape[0], width=image.shape[1], preprocessing=preprocessing)
     resize = _resize_averaging if preprocessing.antialias else _resize_sampling
-    channels = len(preprocessing.mean)
-    if channels == 3:
-        return resize(image if image.shape[2] == 3 else image.repeat(3, axis=2), box, preprocessing)
-    if channels == 1:
-        return resize(_grey(image), box, preprocessing)[:, :, None]
-    raise ValueError(f"images have 1 or 3 channels, this network expects {channels}")
-
-
-def _grey(image: Pixels) -> Pixels:
+    image = in_channels(image, len(preprocessing.mean))
+    if box == (0, 0, *preprocessing.resolution) == (0, 0, *image.shape[:2]):
+        return image
     if image.shape[2] == 1:
-        return image[:, :, 0]
-    return np.asarray(Image.fromarray(image).convert("L"))
+        return resize(image[:, :, 0], box, preprocessing)[:, :, None]
+    return resize(image, box, preprocessing)
+
+
+def in_channels(image: Pixels, channels: int) -> Pixels:
+    """A picture (H, W, C), RGB or grey, as RGB or ITU-R 601 grey; raises ValueError for other numbers of channels."""
+    if channels not in (1, 3):
+        raise ValueError(f"images have 1 or 3 channels, this network expects {channels}")
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return image.repeat(3, axis=2)
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
 
 
 def _resize_averaging(image: Pixels, box: Box, preprocessing: Preprocessing) -> Pixels:
@@ -89,8 +86,9 @@ def _with_margin(start: int, length: int, support: float, limit: int) -> slice:
 def _resize_sampling(image: Pixels, box: Box, preprocessing: Preprocessing) -> Pixels:
     """OpenCV's resize of the crop alone, which samples the kernel's few pixels however much it shrinks."""
     target = preprocessing.resolution
-    crop = image[box.top : box.top + box.height, box.left : box.left + box.width]
-    resized = cv2.resize(crop, (target.width, target.height), interpolation=_OPENCV[preprocessing.interpolation])
+    resized = cv2.resize(
+        cut(image, box), (target.width, target.height), interpolation=_OPENCV[preprocessing.interpolation]
+    )
     return resized.astype(np.uint8, copy=False)
 
 

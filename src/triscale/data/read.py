@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from triscale.arch.spec import Resolution
+from triscale.data.box import Box, cut
 from triscale.data.errors import ImageError, Unreadable
-from triscale.data.exif import upright
+from triscale.data.exif import stored_box, swaps_sides, upright
 from triscale.data.formats import Format, identify
-from triscale.data.jpeg import decode_jpeg, read_jpeg_header
+from triscale.data.jpeg import decode_jpeg, divisor_for, read_jpeg_header
 from triscale.data.limits import Limits
 from triscale.data.pillow import decode_avif, decode_bmp, decode_gif, decode_webp
 from triscale.data.pixels import Pixels
@@ -46,12 +48,29 @@ def read_image(
     Raises `ImageError`, and nothing else, for what cannot be read: missing, too large, truncated, damaged,
     of another format.
     """
+    return _read(source, limits, lambda data, limits: _decode(data, limits, minimum_size))
+
+
+def read_crop(
+    source: Source | bytes, choose: Callable[[int, int], Box], *, target: Resolution, limits: Limits | None = None
+) -> Pixels:
+    """Read the part of an image that `choose` picks by the image's height and width: RGB, uint8 (H, W, 3), upright.
+
+    Of a JPEG no more is decoded than this needs: no row below the part, and where the part has twice the sides of
+    `target` or more, a half, quarter or eighth of its pixels, so that its edges move to a multiple of as much.
+
+    Raises ImageError as `read_image`, except that damage below the part is not seen, unless it cut off the file's end.
+    """
+    return _read(source, limits, lambda data, limits: _decode_crop(data, limits, choose, target))
+
+
+def _read(source: Source | bytes, limits: Limits | None, decode: Callable[[bytes, Limits], Pixels]) -> Pixels:
     limits = Limits() if limits is None else limits
     name = source if isinstance(source, Path) else "<bytes>" if isinstance(source, bytes) else source.name
     try:
         data = source if isinstance(source, bytes) else _load(source, limits)
         limits.check_bytes(len(data))
-        return _decode(data, limits, minimum_size)
+        return decode(data, limits)
     except Unreadable as error:
         raise ImageError(name, str(error)) from None
     except MemoryError:
@@ -84,9 +103,24 @@ def _decode(data: bytes, limits: Limits, minimum_size: tuple[int, int] | None) -
     image_format = identify(data)
     if image_format is Format.JPEG:
         header = read_jpeg_header(data, limits)
-        return upright(decode_jpeg(data, header, limits, minimum_size), orientation=header.orientation)
+        divisor = divisor_for(header, minimum_size)
+        return upright(decode_jpeg(data, header, limits, divisor=divisor), orientation=header.orientation)
     pixels, orientation = _DECODERS[image_format](data, limits.within_pillow())
     return upright(pixels, orientation=orientation)
+
+
+def _decode_crop(data: bytes, limits: Limits, choose: Callable[[int, int], Box], target: Resolution) -> Pixels:
+    if identify(data) is not Format.JPEG:
+        image = _decode(data, limits, None)
+        return cut(image, choose(image.shape[0], image.shape[1]))
+    header = read_jpeg_header(data, limits)
+    swapped = swaps_sides(header.orientation)
+    height, width = (header.width, header.height) if swapped else (header.height, header.width)
+    box = choose(height, width)
+    divisor = next((d for d in (8, 4, 2) if box.height >= d * target.height and box.width >= d * target.width), 1)
+    stored = stored_box(box, height=height, width=width, orientation=header.orientation)
+    pixels = decode_jpeg(data, header, limits, divisor=divisor, rows=stored.top + stored.height)
+    return upright(cut(pixels, stored.divided(divisor)), orientation=header.orientation)
 
 
 _DECODERS: Final[dict[Format, Callable[[bytes, Limits], tuple[Pixels, int]]]] = {

@@ -1,0 +1,140 @@
+"""Operations on colours, as the authors' autoaugment.py computes them, quirks included; images are uint8 (H, W, C).
+
+Those that treat every pixel alike are a table of 256 entries, one or one a channel.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from triscale.data.pixels import Pixels
+
+Table = npt.NDArray[np.uint8]
+"""(256,), or (1, 256, C) with one table a channel, as cv2.LUT takes it."""
+
+_LEVELS: Final = np.arange(256)
+_GREY_WEIGHTS: Final = np.array((0.2989, 0.587, 0.114))
+_DOWN: Final = -0.498
+"""Added before rounding, which then cuts the fraction off, as TensorFlow's cast to integers does."""
+
+
+def solarize(image: Pixels, *, threshold: int) -> Pixels:
+    """Invert the pixels of `threshold` and above.
+
+    The threshold is taken modulo 256, as a TensorFlow of the time converts it: 256 inverts the whole image.
+    """
+    return cv2.LUT(image, _solarize_table(threshold)).astype(np.uint8, copy=False)
+
+
+def _solarize_table(threshold: int) -> Table:
+    return np.where(threshold % 256 > _LEVELS, _LEVELS, 255 - _LEVELS).astype(np.uint8)
+
+
+def solarize_add(image: Pixels, *, addition: int) -> Pixels:
+    """Add to the pixels under 128."""
+    return cv2.LUT(image, _solarize_add_table(addition)).astype(np.uint8, copy=False)
+
+
+def _solarize_add_table(addition: int) -> Table:
+    return np.where(_LEVELS < 128, np.clip(_LEVELS + addition, 0, 255), _LEVELS).astype(np.uint8)
+
+
+def posterize(image: Pixels, *, bits: int) -> Pixels:
+    """Keep the upper bits.
+
+    TensorFlow shifts by 8 - bits, as an unsigned byte of at most 7: no bits, and more than 8, keep the uppermost.
+    """
+    shift = min((8 - bits) % 256, 7)
+    return np.bitwise_and(image, np.uint8(255 >> shift << shift))
+
+
+def brighten(image: Pixels, *, factor: float) -> Pixels:
+    """Blend with black."""
+    return cv2.LUT(image, _blended(0, factor)).astype(np.uint8, copy=False)
+
+
+def contrast(image: Pixels, *, factor: float) -> Pixels:
+    """Blend with the mean grey, as Pillow does.
+
+    The authors' code means to, but divides the number of pixels by 256 in place of their sum by their number.
+    """
+    mean = cv2.mean(_grey(image))[0]
+    return cv2.LUT(image, _blended(int(mean + 0.5), factor)).astype(np.uint8, copy=False)
+
+
+def _blended(other: int, factor: float) -> Table:
+    """From `other` (at factor 0) to the pixel itself (at 1) and beyond."""
+    table: Table = np.clip(other + np.float32(factor) * (_LEVELS - other), 0, 255).astype(np.uint8)
+    return table
+
+
+def saturate(image: Pixels, *, factor: float) -> Pixels:
+    """Blend with the image's grey, to within one level; Color in the policies. An image of one channel is its grey."""
+    if image.shape[2] == 1 or factor == 1:
+        return image
+    mix = np.empty((3, 4))
+    mix[:, :3] = (1 - factor) * _GREY_WEIGHTS
+    mix[(0, 1, 2), (0, 1, 2)] += factor
+    mix[:, 3] = _DOWN
+    return cv2.transform(image, mix).astype(np.uint8, copy=False)
+
+
+def _grey(image: Pixels) -> Pixels:
+    grey = image if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return grey.astype(np.uint8, copy=False)
+
+
+_SMOOTH: Final = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
+
+
+def sharpen(image: Pixels, *, factor: float) -> Pixels:
+    """Blend with the smoothed image, to within one level; the outermost pixels stay."""
+    if factor == 1 or min(image.shape[:2]) < 3:
+        return image
+    smooth = cv2.filter2D(image, -1, _SMOOTH, delta=_DOWN)
+    blended = cv2.addWeighted(image, factor, smooth.reshape(image.shape), 1 - factor, _DOWN).reshape(image.shape)
+    sharp = image.copy()
+    sharp[1:-1, 1:-1] = blended[1:-1, 1:-1]
+    return sharp
+
+
+def equalize(image: Pixels) -> Pixels:
+    """Spread each channel's histogram evenly, as Pillow's ImageOps does."""
+    return _by_channel(image, np.stack([_equalizing(counts) for counts in _histograms(image)], axis=1))
+
+
+def _equalizing(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
+    if step == 0:
+        return _LEVELS
+    below = np.cumsum(counts) - counts
+    table: npt.NDArray[np.int64] = np.minimum((below + step // 2) // step, 255)
+    return table
+
+
+def autocontrast(image: Pixels) -> Pixels:
+    """Stretch each channel from its least and largest value to 0..255."""
+    return _by_channel(image, np.stack([_stretching(counts) for counts in _histograms(image)], axis=1))
+
+
+def _stretching(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    present = np.flatnonzero(counts)
+    low, high = np.float32(present[0]), np.float32(present[-1])
+    if low == high:
+        return _LEVELS
+    scale = np.float32(255) / (high - low)
+    table: npt.NDArray[np.float32] = np.clip(_LEVELS.astype(np.float32) * scale - low * scale, 0, 255)
+    return table
+
+
+def _histograms(image: Pixels) -> list[npt.NDArray[np.int64]]:
+    """(256,) counts for each channel."""
+    channels = range(image.shape[2])
+    return [cv2.calcHist([image], [c], None, [256], [0, 256]).ravel().astype(np.int64) for c in channels]
+
+
+def _by_channel(image: Pixels, tables: npt.NDArray[np.generic]) -> Pixels:
+    """Look each channel up in its own column of (256, C) tables."""
+    return cv2.LUT(image, tables.astype(np.uint8)[None]).astype(np.uint8, copy=False)
