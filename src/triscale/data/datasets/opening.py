@@ -65,4 +65,4 @@ def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
 def _unknown(name: str) -> ValueError:
     near = difflib.get_close_matches(name, NAMES, n=1)
     valid = f"did you mean {near[0]}?" if near else f"give a folder, tar shards, or one of {', '.join(NAMES)}"
-    return ValueError(f"there is no dataset or folder {printable(name)!r}; {valid}")
+    return ValueError(f"there is no dataset or folder '{printable(name)}'; {valid}")

@@ -125,7 +125,7 @@ class _Shard:
     def opened(address: str, root: Path | None) -> "_Shard":
         path = download(address, cache_dir=root, largest=LARGEST_SHARD) if _WEB.match(address) else Path(address)
         if not path.is_file():
-            raise ValueError(f"there is no shard {printable(address)!r}")
+            raise ValueError(f"there is no shard '{printable(address)}'")
         return _Shard(address, path, read_tar_index(path, printable(address), cache=cache_folder() / "shards"))
 
 

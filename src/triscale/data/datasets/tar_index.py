@@ -73,7 +73,7 @@ def _scan(path: Path, title: str) -> TarIndex:
             for sample in _samples(archive, title, size=os.fstat(file.fileno()).st_size):
                 if sample.image is None or sample.label is None:
                     missing = "image" if sample.image is None else "label (.cls, or .json with a label)"
-                    raise ValueError(f"{title}: the sample {printable(sample.key)!r} has no {missing}")
+                    raise ValueError(f"{title}: the sample '{printable(sample.key)}' has no {missing}")
                 names.append(sample.image.name)
                 labels.append(sample.label)
                 places.append((sample.image.offset_data, sample.image.size))
@@ -119,9 +119,9 @@ def _files(archive: tarfile.TarFile, title: str, *, size: int) -> Iterator[tarfi
         if not member.isreg() or member.issparse():
             continue
         if member.offset_data + member.size > size:
-            raise ValueError(f"{title} is truncated inside {printable(member.name)!r}; copy or fetch it again")
+            raise ValueError(f"{title} is truncated inside '{printable(member.name)}'; copy or fetch it again")
         if member.size > limit:
-            raise ValueError(f"{title}: {printable(member.name)!r} is over the limit of {limit >> 20} MiB")
+            raise ValueError(f"{title}: '{printable(member.name)}' is over the limit of {limit >> 20} MiB")
         yield member
 
 

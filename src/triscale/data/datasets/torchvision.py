@@ -82,21 +82,23 @@ def open_torchvision(name: str, *, root: Path | None, seed: int, validation_frac
 def _import_datasets() -> ModuleType:
     if importlib.util.find_spec("torchvision") is None:
         raise ValueError("torchvision is not installed: pip install 'triscale[datasets]'")
-    _declare_operators()
+    declare_operators()
     import torchvision.datasets  # type: ignore[import-untyped]
 
     return torchvision.datasets  # type: ignore[no-any-return]
 
 
 @cache
-def _declare_operators() -> torch.library.Library | None:
+def declare_operators() -> torch.library.Library | None:
     """Declare the operators that importing torchvision looks up, where its compiled part does not load.
 
     That part loads only beside the torch build it was made for, and no dataset needs it. The declaration lasts as
     long as the library is alive, hence the cache.
     """
+    if hasattr(torch.ops.torchvision, "nms"):
+        return None  # loaded, or declared by someone else
     spec = importlib.util.find_spec("torchvision")
-    assert spec is not None
+    assert spec is not None, "torchvision is not installed: pip install 'triscale[datasets]'"
     for folder in spec.submodule_search_locations or ():
         for compiled in Path(folder).glob("_C.*"):
             try:
@@ -104,8 +106,6 @@ def _declare_operators() -> torch.library.Library | None:
             except OSError:
                 continue
             return None
-    if hasattr(torch.ops.torchvision, "nms"):
-        return None  # someone else has declared them
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
