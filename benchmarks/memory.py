@@ -4,9 +4,10 @@
 
 Each case runs in a process of its own: it runs a tiny network, so that torch has loaded its code, builds the network,
 makes two passes or training steps, and reports its largest resident set since before it built (on a GPU: torch's
-largest allocation). In training it also adds up what autograd keeps, by `torch.autograd.graph.saved_tensors_hooks`,
-every storage once. The C library is told to return freed blocks at once, so that the resident set follows the tensors;
-what remains is its rounding and the workspaces of convolutions, which no estimate knows.
+largest allocation). Training runs the plain modules, which the estimates describe, and also adds up what autograd
+keeps, by `torch.autograd.graph.saved_tensors_hooks`, every storage once. The C library is told to return freed blocks
+at once, so that the resident set follows the tensors; what remains is its rounding and the workspaces of convolutions,
+which no estimate knows.
 """
 
 import argparse
@@ -142,7 +143,7 @@ def run_inference(case: Case, spec: NetworkSpec, device: torch.device) -> None:
 
 def run_training(case: Case, spec: NetworkSpec, device: torch.device) -> Network:
     """`STEPS` steps of RMSProp with momentum, beside an average of the weights."""
-    network = build(spec, seed=0).to(device).train()
+    network = build(spec, seed=0).set_fused(False).to(device).train()
     average = copy.deepcopy(network)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-3, momentum=0.9, foreach=False)
     images = random_images(network, case.batch_size, device)

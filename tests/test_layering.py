@@ -33,9 +33,12 @@ LAYERS = {
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost scaling storage", "jinja2 matplotlib numpy"),
     "data": Layer("arch download imagenet storage", "PIL cv2 numpy scipy simplejpeg sklearn torch torchvision"),
-    "models": Layer("arch download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
+    "kernels": Layer(),
+    "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),
-    "deploy": Layer("arch cost data models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"),
+    "deploy": Layer(
+        "arch cost data kernels models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"
+    ),
     "train": Layer("arch cost data models storage", "cv2 filelock numpy safetensors tensorboard torch"),
     "transfer": Layer("arch data models storage train", "numpy torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),

@@ -131,7 +131,7 @@ def autocast(precision: Precision) -> torch.autocast:
 
 
 def check_saved(spec: NetworkSpec, precision: Precision) -> None:
-    network = build(spec, seed=0).train()
+    network = build(spec, seed=0).set_fused(False).train()
     images = random_images(spec)
     with sizes_of_saved_storages(network) as sizes, autocast(precision):
         logits = network(images)  # keeps the graph, so that no address is given out twice
@@ -154,7 +154,7 @@ def test_saved_by_random_specs(spec: NetworkSpec, precision: Precision) -> None:
 
 def step_peak(spec: NetworkSpec, precision: Precision) -> int:
     """Bytes alive at once in a second training step, images and gradients included and weights not."""
-    network = build(spec, seed=0).train()
+    network = build(spec, seed=0).set_fused(False).train()
     images = random_images(spec)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)

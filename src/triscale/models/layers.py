@@ -117,11 +117,16 @@ class StochasticDepth(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Same shape as the input."""
+        factor = self.factor(values)
+        return values if factor is None else values * factor
+
+    def factor(self, values: Tensor) -> Tensor | None:
+        """What each image's branch is multiplied by, (N, 1, 1, 1), drawn afresh; None where nothing is dropped."""
         if not self.training or self.rate == 0:
-            return values
+            return None
         survival = 1 - self.rate
         mask = values.new_empty(values.shape[0], 1, 1, 1).bernoulli_(survival)
-        return values * (mask / survival if survival else mask)
+        return mask / survival if survival else mask
 
     def extra_repr(self) -> str:
         """Shown by print(network)."""

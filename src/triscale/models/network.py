@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from triscale.arch.blocks import blocks, stochastic_depth_rates
 from triscale.arch.lowering import LoweredBlock, NamedOps, fold_norms, lower, lower_head
 from triscale.arch.spec import NetworkSpec
+from triscale.models.fused import run_fused
 from triscale.models.init import initialise
 from triscale.models.layers import StochasticDepth, layer, sequence
 
@@ -23,9 +24,15 @@ class BlockModule(nn.Module):
         self.shortcut = None if lowered.shortcut is None else sequence(lowered.shortcut)
         self.stochastic_depth = StochasticDepth(stochastic_depth_rate)
         self.after = sequence(lowered.after)
+        self.fused = True
+        """Whether training may run through the compiled kernels, where they apply."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
+        if self.training and self.fused:
+            fused = run_fused(self.branch, self.shortcut, self.after, self.stochastic_depth, values)
+            if fused is not None:
+                return fused
         out: Tensor = self.branch(values)
         if self.shortcut is None:
             return out
@@ -83,6 +90,17 @@ class Network(nn.Module):
         """Store weights and run images in `memory_format`; returns the network itself."""
         self.memory_format = memory_format
         return self.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def set_fused(self, enabled: bool) -> "Network":
+        """Whether training on the CPU may run through the compiled kernels (`models.fused`); returns the network.
+
+        It may from the start. The plain modules run wherever the kernels do not apply; their gradients alone can be
+        differentiated again.
+        """
+        for module in self.modules():
+            if isinstance(module, BlockModule):
+                module.fused = enabled
+        return self
 
     def features_at(self, images: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Feature maps after the given stages, in the order asked for (for detection and segmentation heads).
