@@ -123,6 +123,13 @@ def _files(archive: tarfile.TarFile, title: str, *, size: int) -> Iterator[tarfi
         if member.size > limit:
             raise ValueError(f"{title}: '{printable(member.name)}' is over the limit of {limit >> 20} MiB")
         yield member
+    # tarfile takes a damaged header for the end; the true end is a block of zeros.
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    block = archive.fileobj.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        state = "damaged" if any(block) else "truncated"
+        raise ValueError(f"{title} is {state} at byte {archive.offset}; copy or fetch it again")
 
 
 def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, extension: str, title: str) -> str | None:
@@ -167,7 +174,7 @@ def _keep(path: Path, index: TarIndex) -> None:
 def _load(path: Path, *, size: int) -> TarIndex | None:
     """A kept index; None where there is none, or where it is damaged or does not fit an archive of `size` bytes."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             offsets, sizes = arrays["offsets"], arrays["sizes"]
             members = PackedStrings(arrays["members"].tobytes(), arrays["member_ends"])
             labels = PackedStrings(arrays["labels"].tobytes(), arrays["label_ends"])
