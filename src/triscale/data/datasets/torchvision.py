@@ -74,7 +74,8 @@ def open_torchvision(name: str, *, root: Path | None, seed: int, validation_frac
         with redirect_stdout(sys.stderr):  # it tells how downloads go there, where results are wanted
             loaded = [kind(root=str(folder), download=True, **settings) for settings in PARTS[title]]
     except (RuntimeError, ImportError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"torchvision cannot read {title} in {folder}: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"torchvision cannot read {title} in {folder}: {reason}") from None
     parts = [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
     return Splits(*parts) if len(parts) == 2 else split_by_seed(parts[0], seed=seed, fraction=validation_fraction)
 
