@@ -1,12 +1,9 @@
 """Micro-batches from a dataset, read ahead in worker processes, in an order that depends on nothing but the seed."""
 
-import multiprocessing
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +15,7 @@ from triscale.data.pixels import Pixels
 from triscale.data.randomness import shuffled
 from triscale.data.replace import read_or_replace
 from triscale.data.transform import EvalTransform, TrainTransform
+from triscale.train.workers import Guarded, start_worker, unguarded, worker_context
 
 
 class MicroBatch(NamedTuple):
@@ -106,35 +104,26 @@ class _EvalReader:
         return _batch(images, labels, broken)
 
 
-def _start_worker(_number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the main one ends the others
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
 def _as_is(batch: Any) -> Any:
     return batch
 
 
 def _batches(reader: Any, places: Iterable[Any], *, workers: int, pinned: bool) -> Iterator[MicroBatch]:
-    # Forking a process that computes in threads may hang the child; a fork server starts before there are any.
-    context = multiprocessing.get_context("forkserver") if workers else None
-    if context is not None:
-        context.set_forkserver_preload([__name__])
+    guarded: Any = Guarded(reader)  # a dataset to DataLoader, which asks for items alone
     with warnings.catch_warnings():
         # More workers than cores were asked for by the user, who has reasons.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader: DataLoader[MicroBatch] = DataLoader(
-            reader,
+            guarded,
             sampler=places,
             batch_size=None,
             num_workers=workers,
-            worker_init_fn=_start_worker if workers else None,
+            worker_init_fn=start_worker if workers else None,
             collate_fn=_as_is,
             pin_memory=pinned,
-            multiprocessing_context=context,
+            multiprocessing_context=worker_context(__name__) if workers else None,
         )
-        return iter(loader)
+        return unguarded(iter(loader))
 
 
 def _places(
