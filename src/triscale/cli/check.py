@@ -72,10 +72,13 @@ def run(options: Options) -> int:
 
 
 def _write_names(path: Path, report: "Report") -> None:
+    from triscale.data.errors import printable
     from triscale.storage import atomic_path
 
+    # A name of two lines would read as two files, and whoever deletes what is listed would delete another.
+    names = (printable(broken.name) if "\n" in broken.name else broken.name for broken in report.broken)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(b"".join(os.fsencode(broken.name) + b"\n" for broken in report.broken))
+        temporary.write_bytes(b"".join(os.fsencode(name) + b"\n" for name in names))
 
 
 def _as_json(report: "Report") -> dict[str, Any]:
