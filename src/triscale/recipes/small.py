@@ -49,7 +49,7 @@ def small(network: NetworkSpec) -> Recipe:
         optimizer=OptimizerSettings(
             kind=OptimizerKind.ADAMW, decay=0.999, epsilon=1e-8, weight_decay=0.05, decay_biases=False
         ),
-        schedule=Schedule(kind=ScheduleKind.COSINE, base_rate=6e-3, warmup_epochs=1.0),
+        schedule=Schedule(kind=ScheduleKind.COSINE, base_rate=8e-3, warmup_epochs=1.0),
         batch_size=128,
         epochs=30,
         ema_decay=0.998,

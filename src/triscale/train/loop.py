@@ -217,8 +217,8 @@ class Loop:
         elif epoch % recipe.evaluate_every_epochs == 0 or state.step == self.total_steps:
             found = self._judge(self.held_out)
             values |= {"minival_top1": found.top1, "minival_top5": found.top5, "minival_loss": found.loss}
-            if found.top1 > progress.best_top1:
-                progress.best_top1, progress.best_step = found.top1, state.step
+            if (found.top1, -found.loss) > (progress.best_top1, -progress.best_loss):
+                progress.best_top1, progress.best_loss, progress.best_step = found.top1, found.loss, state.step
                 self._keep({"epoch": epoch, "minival_top1": found.top1})
             values["best_minival_top1"] = progress.best_top1
         self._note("epoch", **values)

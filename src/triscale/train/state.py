@@ -33,6 +33,8 @@ class Progress:
 
     best_top1: float = -1.0
     """Of all evaluations on the held-out images."""
+    best_loss: float = 0.0
+    """On the held-out images at that evaluation; decides between equal top-1."""
     best_step: int = 0
     broken_images: int = 0
     """Times that an image was replaced since it could not be read."""
