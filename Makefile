@@ -19,6 +19,7 @@ DEMO_EXTRAS := lite,photos
 TEST_EXTRAS := dev,keras,lite,peers,photos
 DEMO_READY := $(VENV)/demo-ready
 TEST_READY := $(VENV)/test-ready
+KERNELS := $(wildcard src/triscale/kernels/*.cpp src/triscale/kernels/*.h) src/triscale/kernels/CMakeLists.txt
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -63,6 +64,8 @@ constraints: ## Resolve every package anew and write constraints.txt (TORCH=2.13
 
 clean: ## Remove the environment, caches and build products
 	rm -rf $(VENV) $(VENV)-resolve build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	cd src/triscale/kernels && rm -rf .cmake .ninja_* .skbuild-info.json CMakeCache.txt CMakeFiles CMakeInit.txt \
+	  build.ninja cmake_install.cmake *.a *.so
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Set-up: each environment file is made once, and again after a change of what it was made from.
@@ -73,12 +76,12 @@ $(PY):
 	@$(PYTHON) -m venv --without-pip $(VENV)
 	@$(PYTHON) -m pip --python $(PY) install -qq pip
 
-$(DEMO_READY): pyproject.toml constraints.txt | $(PY)
+$(DEMO_READY): pyproject.toml constraints.txt $(KERNELS) | $(PY)
 	@echo "Installing Triscale with its example weights and photographs into $(VENV) (minutes the first time)"
 	@$(PY) -m pip install -qq --editable '.[$(DEMO_EXTRAS)]'
 	@touch $@
 
-$(TEST_READY): pyproject.toml constraints.txt | $(PY)
+$(TEST_READY): pyproject.toml constraints.txt $(KERNELS) | $(PY)
 	@echo "Installing Triscale and all that its tests compare with into $(VENV) (minutes the first time)"
 	@$(PY) -m pip install -qq --editable '.[$(TEST_EXTRAS)]'
 	@touch $@

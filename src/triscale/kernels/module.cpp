@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 
 #include <optional>
 #include <stdexcept>
@@ -265,25 +266,25 @@ NB_MODULE(_native, module) {
              MaybeArray<2> addend, MaybeArray<1> image_factor, MaybeArray<2> coefficients) {
             new (self) GradientSource{gradient, raw, affine, activation, factor, addend, coefficients, image_factor};
           },
-          "gradient"_a, "raw"_a, "affine"_a, "activation"_a, "factor"_a.none() = nb::none(),
-          "addend"_a.none() = nb::none(), "image_factor"_a.none() = nb::none(),
-          "coefficients"_a.none() = nb::none());
-  module.def("pointwise_forward", &triscale::pointwise_forward, "threads"_a, "x"_a, "affine"_a.none(), "activation"_a,
-             "factor"_a.none(), "weight"_a, "out"_a, "statistics"_a);
-  module.def("pointwise_backward", &triscale::pointwise_backward, "threads"_a, "source"_a, "x"_a, "affine"_a.none(),
-             "activation"_a, "factor"_a.none(), "weight"_a, "shortcut"_a.none(), "x_gradient"_a, "weight_gradient"_a,
-             "sums"_a.none());
-  module.def("depthwise_forward", &triscale::depthwise_forward, "threads"_a, "x"_a, "affine"_a.none(), "activation"_a,
-             "weight"_a, "stride"_a, "top"_a, "left"_a, "out"_a, "statistics"_a);
-  module.def("depthwise_backward", &triscale::depthwise_backward, "threads"_a, "source"_a, "x"_a, "affine"_a.none(),
-             "activation"_a, "weight"_a, "stride"_a, "top"_a, "left"_a, "shortcut"_a.none(), "x_gradient"_a,
-             "weight_gradient"_a, "sums"_a.none());
-  module.def("pool", &triscale::pool, "threads"_a, "x"_a, "affine"_a, "activation"_a, "sums"_a);
-  module.def("statistics", &triscale::statistics, "threads"_a, "x"_a, "out"_a);
-  module.def("normalise", &triscale::normalise, "threads"_a, "x"_a, "affine"_a, "activation"_a, "image_factor"_a.none(),
-             "shortcut"_a.none(), "out"_a);
-  module.def("gradient_sums", &triscale::gradient_sums, "threads"_a, "source"_a, "sums"_a);
-  module.def("raw_gradient", &triscale::raw_gradient, "threads"_a, "source"_a, "out"_a);
+          "gradient"_a.noconvert(), "raw"_a.noconvert(), "affine"_a.noconvert(), "activation"_a, "factor"_a.noconvert().none() = nb::none(),
+          "addend"_a.noconvert().none() = nb::none(), "image_factor"_a.noconvert().none() = nb::none(),
+          "coefficients"_a.noconvert().none() = nb::none());
+  module.def("pointwise_forward", &triscale::pointwise_forward, "threads"_a, "x"_a.noconvert(), "affine"_a.noconvert().none(), "activation"_a,
+             "factor"_a.noconvert().none(), "weight"_a.noconvert(), "out"_a.noconvert(), "statistics"_a.noconvert());
+  module.def("pointwise_backward", &triscale::pointwise_backward, "threads"_a, "source"_a, "x"_a.noconvert(), "affine"_a.noconvert().none(),
+             "activation"_a, "factor"_a.noconvert().none(), "weight"_a.noconvert(), "shortcut"_a.noconvert().none(), "x_gradient"_a.noconvert(), "weight_gradient"_a.noconvert(),
+             "sums"_a.noconvert().none());
+  module.def("depthwise_forward", &triscale::depthwise_forward, "threads"_a, "x"_a.noconvert(), "affine"_a.noconvert().none(), "activation"_a,
+             "weight"_a.noconvert(), "stride"_a, "top"_a, "left"_a, "out"_a.noconvert(), "statistics"_a.noconvert());
+  module.def("depthwise_backward", &triscale::depthwise_backward, "threads"_a, "source"_a, "x"_a.noconvert(), "affine"_a.noconvert().none(),
+             "activation"_a, "weight"_a.noconvert(), "stride"_a, "top"_a, "left"_a, "shortcut"_a.noconvert().none(), "x_gradient"_a.noconvert(),
+             "weight_gradient"_a.noconvert(), "sums"_a.noconvert().none());
+  module.def("pool", &triscale::pool, "threads"_a, "x"_a.noconvert(), "affine"_a.noconvert(), "activation"_a, "sums"_a.noconvert());
+  module.def("statistics", &triscale::statistics, "threads"_a, "x"_a.noconvert(), "out"_a.noconvert());
+  module.def("normalise", &triscale::normalise, "threads"_a, "x"_a.noconvert(), "affine"_a.noconvert(), "activation"_a, "image_factor"_a.noconvert().none(),
+             "shortcut"_a.noconvert().none(), "out"_a.noconvert());
+  module.def("gradient_sums", &triscale::gradient_sums, "threads"_a, "source"_a, "sums"_a.noconvert());
+  module.def("raw_gradient", &triscale::raw_gradient, "threads"_a, "source"_a, "out"_a.noconvert());
   module.def("empty_map", &triscale::empty_map, "images"_a, "height"_a, "width"_a, "channels"_a);
   module.def("release_kept", &triscale::release_kept);
   module.def("kept_bytes", &triscale::kept_bytes);

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from triscale.arch.codec import decode, encode, parse_json, spec_from_json, spec_to_json
@@ -47,7 +47,7 @@ def save_model(path: Path, network: Network, card: ModelCard) -> None:
     """Write `network` and `card` to `path`, whole or not at all.
 
     Raises ValueError where the class names do not match the classifier, or where batch norms are folded, since such a
-    network cannot be trained further.
+    network cannot be trained further; OSError where the disk is full.
     """
     if network.folded:
         raise ValueError(f"{network.spec.name} has folded batch norms; save the network it was folded from")
@@ -55,7 +55,8 @@ def save_model(path: Path, network: Network, card: ModelCard) -> None:
         raise ValueError(f"{len(card.class_names)} class names for {network.spec.classes} classes")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=model_metadata(network.spec, card))
+        # Its own writer to files hides what the disk answered.
+        temporary.write_bytes(save(tensors, model_metadata(network.spec, card)))
 
 
 def _check_header(path: Path) -> None:

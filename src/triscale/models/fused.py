@@ -42,7 +42,11 @@ def fused_available() -> bool:
 
 def _traced() -> bool:
     """Whether somebody follows torch's own operators (compiling, tracing, counting, faking): ours would hide them."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
 
 
 def _plain_tensor(values: Tensor) -> bool:
@@ -112,7 +116,7 @@ def _run_conv(branch: nn.Sequential, values: Tensor) -> Tensor | None:
     if not raw.is_contiguous(memory_format=torch.channels_last):
         raw = raw.contiguous(memory_format=torch.channels_last)
     weight = conv.weight if pointwise else None
-    out: Tensor = FusedNormActivation.apply(
+    out: Tensor = FusedNormActivation.apply(  # type: ignore[no-untyped-call]
         raw, norm, _activation(branch, "activation"), weight, norm.weight, norm.bias
     )
     return out
@@ -146,7 +150,8 @@ def _run_mbconv(branch: nn.Sequential, values: Tensor, *, skip: bool, depth: Sto
     else:
         weights += [None] * 4
     factor = depth.factor(values) if skip else None
-    out: Tensor = FusedMBConv.apply(values, None if factor is None else factor.flatten(), modules, *weights)
+    image_factor = None if factor is None else factor.flatten()
+    out: Tensor = FusedMBConv.apply(values, image_factor, modules, *weights)  # type: ignore[no-untyped-call]
     return out
 
 

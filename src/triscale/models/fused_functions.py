@@ -1,5 +1,6 @@
 """Fused blocks as autograd functions. Their gradients cannot be differentiated again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +119,7 @@ class FusedMBConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, images: Tensor, image_factor: Tensor | None, modules: MBConvModules, *weights: Tensor | None
     ) -> Tensor:
         """(N, out, ceil(H / stride), ceil(W / stride))."""
@@ -132,7 +133,7 @@ class FusedMBConv(torch.autograd.Function):
             first = Normalisation.of(modules.expand_norm, statistics, expanded)
         window = _Window.of(modules.depthwise_conv, modules.padding, values)
         filtered, statistics = _depthwise(
-            expanded, first and first.affine, activation if first else IDENTITY, depthwise, window
+            expanded, None if first is None else first.affine, activation if first else IDENTITY, depthwise, window
         )
         second = Normalisation.of(modules.depthwise_norm, statistics, filtered)
         excitation = None
@@ -142,7 +143,11 @@ class FusedMBConv(torch.autograd.Function):
             mean /= filtered.shape[1] * filtered.shape[2]
             excitation = Excitation.of(mean, excite, activation)
         projected, statistics = pointwise(
-            filtered, project, affine=second.affine, activation=activation, factor=excitation and excitation.scale
+            filtered,
+            project,
+            affine=second.affine,
+            activation=activation,
+            factor=None if excitation is None else excitation.scale,
         )
         third = Normalisation.of(modules.project_norm, statistics, projected)
         out = empty_like(projected)
@@ -163,7 +168,7 @@ class FusedMBConv(torch.autograd.Function):
         return as_images(out)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the images and of every weight."""
         values, expanded, filtered, projected, *weights = ctx.saved_tensors
@@ -180,25 +185,23 @@ class FusedMBConv(torch.autograd.Function):
         )
         *of_project_norm, coefficients = third.gradients(sums)
         source = native.GradientSource(out_map, projected, third.affine, IDENTITY, coefficients=coefficients, **factors)
-        scale = None if ctx.excitation is None else ctx.excitation.scale
+        excitation: Excitation | None = ctx.excitation
+        scale = None if excitation is None else excitation.scale
         gradient, of_project, by_image = pointwise_gradients(
             source, filtered, project, affine=second.affine, activation=activation, factor=scale
         )
         assert by_image is not None
         of_excite: tuple[Tensor | None, ...] = (None,) * 4
         addend = None
-        if excite is None:
+        if excitation is None or excite is None:
             sums = torch.stack((by_image[1].sum(0), by_image[3].sum(0)))
         else:
-            of_mean, *of_excite_weights = ctx.excitation.gradients(by_image[0], excite, activation)
+            of_mean, *of_excite_weights = excitation.gradients(by_image[0], excite, activation)
             of_excite = tuple(of_excite_weights)
             addend = of_mean / (filtered.shape[1] * filtered.shape[2])
-            sums = torch.stack(
-                (
-                    (scale * by_image[1] + addend * by_image[2]).sum(0),
-                    (scale * by_image[3] + addend * by_image[4]).sum(0),
-                )
-            )
+            inner = excitation.scale * by_image[1] + addend * by_image[2]
+            centred = excitation.scale * by_image[3] + addend * by_image[4]
+            sums = torch.stack((inner.sum(0), centred.sum(0)))
         *of_depthwise_norm, coefficients = second.gradients(sums)
         source = native.GradientSource(
             gradient, filtered, second.affine, activation, factor=scale, addend=addend, coefficients=coefficients
@@ -222,20 +225,21 @@ class FusedMBConv(torch.autograd.Function):
         return as_images(gradient), None, None, *like
 
 
-def _grouped(weights: Any) -> tuple[Any, Any, Any, ExcitationWeights | None]:
+def _grouped(weights: Sequence[Tensor | None]) -> tuple[Any, Any, Any, ExcitationWeights | None]:
     """Expansion, depthwise, projection (weight, norm weight, norm bias each), and squeeze-and-excitation."""
-    *convolutions, reduce, reduce_bias, expand, expand_bias = (None if w is None else w.detach() for w in weights)
-    excite = (
-        None if reduce is None else ExcitationWeights(reduce.flatten(1), reduce_bias, expand.flatten(1), expand_bias)
-    )
-    return convolutions[:3], convolutions[3:6], convolutions[6:9], excite
+    detached = [None if weight is None else weight.detach() for weight in weights]
+    reduce, reduce_bias, expand, expand_bias = detached[9:]
+    if reduce is None or reduce_bias is None or expand is None or expand_bias is None:
+        return detached[:3], detached[3:6], detached[6:9], None
+    excite = ExcitationWeights(reduce.flatten(1), reduce_bias, expand.flatten(1), expand_bias)
+    return detached[:3], detached[3:6], detached[6:9], excite
 
 
 class FusedNormActivation(torch.autograd.Function):
     """[1x1 convolution,] batch norm and activation: images, norm, activation, [weight,] norm weight, norm bias."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         images: Tensor,
         norm: nn.BatchNorm2d,
@@ -254,7 +258,7 @@ class FusedNormActivation(torch.autograd.Function):
         return as_images(out)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the images and the weights."""
         raw, values, weight = ctx.saved_tensors

@@ -32,7 +32,8 @@ def empty(images: int, height: int, width: int, channels: int) -> Tensor:
 
 def empty_like(values: Tensor) -> Tensor:
     """A map of the same shape."""
-    return empty(*values.shape)
+    images, height, width, channels = values.shape
+    return empty(images, height, width, channels)
 
 
 def as_map(values: Tensor) -> Tensor:
@@ -105,7 +106,8 @@ def pointwise(
     factor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The 1x1 convolution of what `affine`, `activation` and `factor` make of `values`, and its statistics."""
-    raw = empty(*values.shape[:3], weight.shape[0])
+    images, height, width, _ = values.shape
+    raw = empty(images, height, width, weight.shape[0])
     statistics = values.new_empty(2, weight.shape[0])
     matrix = weight.detach().flatten(1)
     kernels().pointwise_forward(torch.get_num_threads(), values, affine, activation, factor, matrix, raw, statistics)
