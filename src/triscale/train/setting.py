@@ -55,6 +55,7 @@ def callable_network(network: Network, setting: Setting) -> nn.Module:
     """`network` as an update calls it: recomputing, fused, compiled, one of several; its weights are the same."""
     world, resources = setting.world, setting.resources
     network.recompute = resources.recompute
+    network.set_fused(resources.fused)
     groups = setting.recipe.batch_size // setting.group_images
     if world.size > groups:
         sharing = world.size // groups
