@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from triscale.storage import disk_errors_named
+
 
 class RunLog:
     """Appends events to `log.jsonl`; each has its name, the update it came after and the time of day."""
@@ -18,7 +20,7 @@ class RunLog:
         """Append one line. Numbers that are not finite become text, since JSON has none."""
         row = {"event": event, "step": step, "time_s": round(time.time(), 3), **values}
         line = json.dumps({key: _storable(value) for key, value in row.items()}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8") as file:
+        with disk_errors_named(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
@@ -57,7 +59,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(row, Mapping) and {"event", "step"} <= row.keys():
+            if isinstance(row, Mapping) and isinstance(row.get("step"), int) and isinstance(row.get("event"), str):
                 yield dict(row)
