@@ -220,6 +220,7 @@ class TestHostile:
             ("a.json", b"[" * 100_000, "cannot be read as a label"),
             ("a.json", b"{}", "has no label"),
             ("a.json", b'{"label": [1]}', "has no label"),
+            ("a.cls", b"x" * 201, "holds 201 characters; expected is a class's number or name"),
             ("a.cls", b"9" * 9, "over the limit of 1000000 classes"),
             ("a.cls", b"1" * (2 << 20), "too many for a label"),
         ],
@@ -227,6 +228,10 @@ class TestHostile:
     def test_bad_labels(self, tmp_path: Path, name: str, body: bytes, message: str) -> None:
         tar(tmp_path / "x.tar", {"a.jpg": jpeg(1), name: body, "b.jpg": jpeg(2), "b.cls": b"0"})
         self.refused(tmp_path / "x.tar", message)
+
+    def test_labels_stay_on_one_line(self, tmp_path: Path) -> None:
+        tar(tmp_path / "x.tar", {"a.jpg": jpeg(1), "a.cls": b"one\ntwo\x1b[2J", "b.jpg": jpeg(2), "b.cls": b"b"})
+        assert open_dataset(str(tmp_path / "x.tar")).train.class_names == ("b", r"one\ntwo\x1b[2J")
 
     def test_label_without_a_class(self, tmp_path: Path) -> None:
         write_shard(tmp_path / "x.tar", [0, 3, "dgo"])

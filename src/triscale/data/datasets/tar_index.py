@@ -21,6 +21,8 @@ from triscale.storage import atomic_path
 
 LARGEST_LABEL: Final = 1 << 20
 """Bytes of a `.cls` or `.json` file."""
+LONGEST_LABEL: Final = 200
+"""Characters of a label."""
 _FORMAT: Final = 1
 _IMAGE_SUFFIXES: Final = READABLE_SUFFIXES | REFUSED_SUFFIXES
 
@@ -143,9 +145,12 @@ def _label(archive: tarfile.TarFile, member: tarfile.TarInfo, extension: str, ti
         label = text if extension == "cls" else _json_label(json.loads(text))
     except (ValueError, RecursionError):
         raise ValueError(f"{where} cannot be read as a label") from None
-    if label == "":
-        raise ValueError(f"{where} is empty; expected is a class's number or name")
-    return label
+    if label is None:
+        return None
+    if not 0 < len(label) <= LONGEST_LABEL:
+        state = f"holds {len(label)} characters" if label else "is empty"
+        raise ValueError(f"{where} {state}; expected is a class's number or name")
+    return printable(label)
 
 
 def _json_label(data: Any) -> str | None:

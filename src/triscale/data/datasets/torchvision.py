@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from triscale.data.dataset import ArrayDataset, ImageDataset, Labels, Splits
 from triscale.data.datasets.folders import FolderDataset
@@ -71,13 +72,19 @@ def open_torchvision(name: str, *, root: Path | None, seed: int, validation_frac
     folder = cache_folder() / "torchvision" if root is None else root
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with redirect_stdout(sys.stderr):  # it tells how downloads go there, where results are wanted
+        # torchvision tells on standard output, where results are wanted, how downloads go.
+        with _alone_in(folder), redirect_stdout(sys.stderr):
             loaded = [kind(root=str(folder), download=True, **settings) for settings in PARTS[title]]
     except (RuntimeError, ImportError, EOFError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"torchvision cannot read {title} in {folder}: {reason}") from None
     parts = [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
     return Splits(*parts) if len(parts) == 2 else split_by_seed(parts[0], seed=seed, fraction=validation_fraction)
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[object]:
+    """Processes that start together do not download over one another; a folder that nobody can write needs no lock."""
+    return FileLock(folder / ".triscale.lock") if os.access(folder, os.W_OK) else nullcontext()
 
 
 def _import_datasets() -> ModuleType:
