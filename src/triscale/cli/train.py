@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triscale.arch import Coefficients, NetworkSpec, Resolution, scale
+from triscale.cli.leaving import signals_held, sigterm_ends
 from triscale.cli.network import NET_HELP, find_network
 from triscale.cli.options import json_option, nearest, option, positional
 from triscale.cost import Precision
@@ -146,6 +147,15 @@ def _folder(options: Options, recipe: "Recipe", source: "DataSource") -> Path:
 
 def run(options: Options) -> None:
     """Train, or go on training, and say where the model lies."""
+    with sigterm_ends("train"):
+        with signals_held():
+            import triscale.data.datasets
+            import triscale.recipes
+            import triscale.train  # noqa: F401
+        _run(options)
+
+
+def _run(options: Options) -> None:
     from triscale.train.run_folder import RunFolder
 
     if options.data is None:

@@ -1,9 +1,10 @@
 """Checkpoints that are whole or absent, checked by their digest, and written while training goes on."""
 
+import errno
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -49,14 +50,28 @@ def checkpoint_step(path: Path) -> int:
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, newest first; nothing where there is no such folder."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_file()]
     return sorted(found, key=checkpoint_step, reverse=True)
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write a checkpoint whose name holds its digest, then remove all but the newest `keep`.
+def _superfluous(files: Sequence[Path], *, newest: int, keep: int, reach: int) -> list[Path]:
+    """Which of `files`, newest first, nobody needs once the one of update `newest` is written.
 
-    Nothing is removed before the new one lies on the disk.
+    Later ones are damaged or were given up, or that update would not have come again. Of the others the last `keep`
+    stay, and the first of each of the last three stretches of `reach` updates: however densely they are written, one
+    of them lies `reach` updates back.
+    """
+    due = [path for path in files if checkpoint_step(path) <= newest]
+    firsts = {checkpoint_step(path) // reach: path for path in due}
+    kept = {*due[:keep], *(firsts[stretch] for stretch in sorted(firsts)[-3:])}
+    return [path for path in files if path not in kept]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int, reach: int) -> Path:
+    """Write a checkpoint whose name holds its digest, then remove those that are needed no more.
+
+    The newest `keep` stay, and those needed to go back by `reach` updates. Nothing is removed before the new one lies
+    on the disk. Raises OSError, naming the file, where the disk is full.
     """
     metadata = {"step": str(checkpoint.step), "progress": json.dumps(checkpoint.progress, allow_nan=False)}
     data = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, metadata)
@@ -64,47 +79,64 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path
     path = folder / f"step-{checkpoint.step:09d}-{_digest(data)}.safetensors"
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-    for old in checkpoint_files(folder)[keep:]:
+    for old in _superfluous(checkpoint_files(folder), newest=checkpoint.step, keep=keep, reach=reach):
         old.unlink(missing_ok=True)
     return path
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is executed.
+def _read_bytes(path: Path, *, limit_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Damaged(f"{path} is damaged: the disk cannot read it") from None
+    if len(data) > limit_bytes:
+        raise Damaged(f"{path} is damaged: it has more than {limit_bytes} bytes")
+    return data
 
-    Raises Damaged where its bytes do not have the digest that its name tells.
+
+def read_checkpoint(path: Path, *, limit_bytes: int) -> Checkpoint:
+    """Read a checkpoint of at most `limit_bytes`; nothing in it is executed.
+
+    Raises Damaged where its bytes do not have the digest that its name tells, or are no checkpoint.
     """
-    data = path.read_bytes()
+    data = _read_bytes(path, limit_bytes=limit_bytes)
     match = _NAME.fullmatch(path.name)
     assert match is not None
     if _digest(data) != match[2]:
         raise Damaged(f"{path} is damaged: its digest is not that of its name")
+    where = str(path)
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         tensors = load(data)
-        return Checkpoint(int(header["step"]), tensors, parse_json(header["progress"], where=str(path)))
+        text = data[8 : 8 + int.from_bytes(data[:8], "little")].decode()
+        header = parse_json(text, where=where)["__metadata__"]
+        step, progress = int(header["step"]), parse_json(header["progress"], where=where)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise Damaged(f"{path} is no checkpoint: {error}") from None
-
-
-def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint in `folder` that is whole, and what was wrong with the newer ones."""
-    complaints: list[str] = []
-    for path in checkpoint_files(folder):
-        try:
-            return read_checkpoint(path), complaints
-        except Damaged as error:
-            complaints.append(str(error))
-    return None, complaints
+        raise Damaged(f"{path} is no checkpoint: {type(error).__name__}: {error}") from None
+    if step != int(match[1]):
+        raise Damaged(f"{path} is no checkpoint: it says that it is of update {step}")
+    return Checkpoint(step, tensors, progress)
 
 
 class CheckpointWriter:
     """Writes checkpoints behind the back of training: one at a time, from a copy of the tensors."""
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
-        self._folder, self._keep = folder, keep
+    def __init__(self, folder: Path, *, keep: int, reach: int) -> None:
+        self._folder, self._keep, self._reach = folder, keep, reach
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoint")
         self._pending: Future[Path] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last checkpoint is done, so that another one need not wait.
+
+        Raises what went wrong with it.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+        return self._pending is None
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Copy `checkpoint` and write it in the background.
@@ -114,7 +146,7 @@ class CheckpointWriter:
         self.wait()
         tensors = {name: live.detach().to("cpu", copy=True) for name, live in checkpoint.tensors.items()}
         copied = checkpoint._replace(tensors=tensors, progress=dict(checkpoint.progress))
-        self._pending = self._pool.submit(write_checkpoint, self._folder, copied, keep=self._keep)
+        self._pending = self._pool.submit(write_checkpoint, self._folder, copied, keep=self._keep, reach=self._reach)
 
     def wait(self) -> None:
         """Return once the last checkpoint lies on the disk; raises what went wrong with it."""
@@ -153,5 +185,6 @@ def restore_optimizer(
     for name, value in tensors.items():
         parameter_name, _, kind = name.rpartition("/")
         parameter = parameters[parameter_name]
-        # A count of steps stays where the optimizer keeps it, on the CPU; the rest lies in memory as its weights do.
-        optimizer.state[parameter][kind] = torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
+        # A count of steps is a single number; the rest lies in memory as its weights do. Both are on their device.
+        like = torch.empty_like(parameter) if value.ndim else torch.empty_like(value, device=parameter.device)
+        optimizer.state[parameter][kind] = like.copy_(value)

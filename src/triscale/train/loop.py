@@ -1,8 +1,9 @@
 """The training loop: updates, evaluations, checkpoints, and what to do when something goes wrong."""
 
 import math
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,14 +12,17 @@ from triscale.data.transform import TrainTransform
 from triscale.models.card import ModelCard
 from triscale.models.files import network_with, save_model
 from triscale.models.inputs import Normalise
-from triscale.train.checkpoint import CheckpointWriter, newest_whole
+from triscale.train.checkpoint import CheckpointWriter
 from triscale.train.evaluate import Evaluation
 from triscale.train.loader import MicroBatch, shares, train_batches
+from triscale.train.log import read_log
+from triscale.train.recovery import go_back, resume
 from triscale.train.schedule import rate
 from triscale.train.setting import Setting, callable_network, judge
-from triscale.train.state import RATE_CUT, TrainState, go_back
+from triscale.train.state import RATE_CUT, TrainState
 from triscale.train.statistics import RunningStatistics
 from triscale.train.step import Tally, Updater
+from triscale.train.stopping import Stopped
 
 MAX_ROLLBACKS: Final = 3
 """After so many losses that were not finite, something is wrong that a lower learning rate does not mend."""
@@ -30,6 +34,11 @@ class Diverged(ValueError):
 
 class _NotFinite(Exception):
     """The loss is infinite or no number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+        """The first update, counted from 1, whose loss may have been so."""
 
 
 class _Waiting:
@@ -108,18 +117,25 @@ class Loop:
         """
         folder, resources = self.setting.folder, self.setting.resources
         self._resume()
-        with CheckpointWriter(folder.checkpoints, keep=resources.keep_checkpoints) as writer:
-            while self.state.step < self.total_steps:
+        reach = self.look_every * 2**MAX_ROLLBACKS
+        with CheckpointWriter(folder.checkpoints, keep=resources.keep_checkpoints, reach=reach) as writer:
+            while True:
                 try:
-                    if not self._train(writer):
-                        return False
-                except _NotFinite:
+                    return self._train(writer)
+                except Stopped:
+                    self._save(writer)
                     writer.wait()
-                    self._roll_back()
-        return True
+                    self._note("stopped")
+                    return False
+                except _NotFinite as failure:
+                    failed_at = failure.step
+                writer.wait()
+                self._roll_back(failed_at)
 
     def _train(self, writer: CheckpointWriter) -> bool:
+        """Raises Stopped where the state is whole and somebody asked to stop."""
         state, setting = self.state, self.setting
+        self._end_epoch(writer)
         batches = _Waiting(self._train_batches())
         saved_s = looked_s = time.perf_counter()
         while state.step < self.total_steps:
@@ -133,16 +149,14 @@ class Loop:
                 elapsed_s = time.perf_counter() - looked_s
                 self._look(learning_rate, elapsed_s=elapsed_s, waited_s=batches.waited_s)
                 looked_s, batches.waited_s = time.perf_counter(), 0.0
-            if ends_epoch:
-                self._end_epoch()
-                looked_s = time.perf_counter()
-            if ends_epoch or stop or due:
+            if stop:
+                raise Stopped
+            if due:
                 self._save(writer)
                 saved_s = time.perf_counter()
-            if stop and state.step < self.total_steps:
-                writer.wait()
-                self._note("stopped")
-                return False
+            if ends_epoch:
+                self._end_epoch(writer)
+                looked_s = time.perf_counter()
         return True
 
     def _train_batches(self) -> Iterator[MicroBatch]:
@@ -175,11 +189,17 @@ class Loop:
             self.setting.watch(event, self.state.step, values)
 
     def _look(self, learning_rate: float, *, elapsed_s: float, waited_s: float) -> None:
-        """Read the tally, which waits for the device, and tell what it says."""
+        """Read the tally, which waits for the device, and tell what it says.
+
+        Raises _NotFinite, so that nothing that is not finite gets into a checkpoint or a model.
+        """
         seen, progress = self.updater.tally.take(self.setting.world), self.state.progress
         self._tell_broken()
         if not math.isfinite(seen.loss_sum):
-            raise _NotFinite
+            raise _NotFinite(self.state.step)
+        if not self.state.is_finite():
+            # Its last update alone can have done that: the next one's loss would tell.
+            raise _NotFinite(self.state.step + 1)
         progress.epoch_loss += seen.loss_sum
         progress.epoch_correct += seen.correct
         progress.epoch_images += seen.images
@@ -197,36 +217,57 @@ class Loop:
         broken = self.setting.world.gather(self.new_broken)
         self.new_broken = []
         self.state.progress.broken_images += len(broken)
+        self._name_broken(broken)
+
+    def _name_broken(self, broken: Iterable[tuple[str, str]]) -> None:
+        """Log each broken image the first time."""
         for name, reason in broken:
             if name not in self.named:
                 self.named.add(name)
                 self._note("broken image", image=name, reason=reason)
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, writer: CheckpointWriter) -> None:
+        """Judge, tell and save what an epoch led to; does nothing within one.
+
+        Where that is stopped, the images counted in the epoch tell that its end is still to come.
+        """
         state, recipe = self.state, self.setting.recipe
         progress = state.progress
+        if state.step % self.steps_per_epoch or not progress.epoch_images:
+            return
         epoch = state.step // self.steps_per_epoch
         values: dict[str, Any] = {
             "epoch": epoch,
             "train_loss": progress.epoch_loss / progress.epoch_images,
             "train_top1": progress.epoch_correct / progress.epoch_images,
         }
-        progress.epoch_loss, progress.epoch_correct, progress.epoch_images = 0.0, 0, 0
         if self.held_out is None:
             self._keep({"epoch": epoch})
         elif epoch % recipe.evaluate_every_epochs == 0 or state.step == self.total_steps:
             found = self._judge(self.held_out)
             values |= {"minival_top1": found.top1, "minival_top5": found.top5, "minival_loss": found.loss}
-            if (found.top1, -found.loss) > (progress.best_top1, -progress.best_loss):
-                progress.best_top1, progress.best_loss, progress.best_step = found.top1, found.loss, state.step
+            # Weights that are finite can still overflow.
+            top1, loss = (found.top1, found.loss) if math.isfinite(found.loss) else (0.0, sys.float_info.max)
+            if (top1, -loss) > (progress.best_top1, -progress.best_loss):
+                progress.best_top1, progress.best_loss, progress.best_step = top1, loss, state.step
                 self._keep({"epoch": epoch, "minival_top1": found.top1})
             values["best_minival_top1"] = progress.best_top1
+        progress.epoch_loss, progress.epoch_correct, progress.epoch_images = 0.0, 0, 0
         self._note("epoch", **values)
+        # Epochs shorter than it takes to write a checkpoint do not wait for it.
+        if writer.idle or state.step == self.total_steps:
+            self._save(writer)
 
     def _judge(self, dataset: ImageDataset) -> Evaluation:
         """Evaluate the weights that would be kept now."""
         network = network_with(self.setting.recipe.network, self.state.judged_tensors(), where="the average")
-        return judge(network, dataset, self.setting)
+        found = judge(network, dataset, self.setting)
+        self.name_broken(found)
+        return found
+
+    def name_broken(self, found: Evaluation) -> None:
+        """Log the images that an evaluation could not read."""
+        self._name_broken(self.setting.world.gather(list(found.broken)))
 
     def _keep(self, metrics: dict[str, Any]) -> None:
         """Write the model file."""
@@ -241,30 +282,44 @@ class Loop:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint that is whole, where there is one."""
-        checkpoint, complaints = newest_whole(self.setting.folder.checkpoints)
-        for complaint in complaints:
-            self._note("damaged checkpoint", message=complaint)
-        if checkpoint is not None:
-            self.state.restore(checkpoint)
-            self._note("resumed")
+        setting = self.setting
 
-    def _roll_back(self) -> None:
+        def complain(message: str) -> None:
+            self._note("damaged checkpoint", message=message)
+
+        resumed = resume(self.state, setting.folder.checkpoints, setting.world, complain=complain)
+        if resumed or any(row["step"] for row in self._logged()):
+            self._note("resumed")
+        self._remember_named()
+
+    def _logged(self) -> list[dict[str, Any]]:
+        return read_log(self.setting.folder.log) if self.setting.world.leads else []
+
+    def _remember_named(self) -> None:
+        """The broken images that the log names; what came after the present update no longer counts."""
+        self.named = {row["image"] for row in self._logged() if row["event"] == "broken image" and "image" in row}
+
+    def _roll_back(self, failed_at: int) -> None:
         """Go back to before the loss went wrong, and take smaller steps from there on.
 
-        From where on depends on nothing but the update at which the loss was looked at, so a run that is stopped
-        and resumed in between ends with the same weights.
+        From where on depends on nothing but the update whose loss was not finite, to the next look, so a run that is
+        stopped and resumed in between ends with the same weights. The best weights so far stay the best: they were
+        judged before.
         """
-        state, folder, world = self.state, self.setting.folder.checkpoints, self.setting.world
-        cuts = state.progress.rate_cuts
-        if len(cuts) == MAX_ROLLBACKS:
+        state, setting = self.state, self.setting
+        kept = state.progress
+        if len(kept.rate_cuts) == MAX_ROLLBACKS:
             raise Diverged(
-                f"the loss was not finite {MAX_ROLLBACKS + 1} times, the last time before update {state.step}; "
-                f"set a lower learning rate (schedule.base_rate), and look at the images with `triscale check`"
+                f"the loss was not finite {MAX_ROLLBACKS + 1} times, the last time before update {failed_at}; begin "
+                f"anew with a lower schedule.base_rate, and look at the images with `triscale check`"
             )
-        cuts = [*cuts, max(0, (-(-state.step // self.look_every) - 2 ** len(cuts)) * self.look_every)]
-        failed_at, broken_images = state.step, state.progress.broken_images
-        world.wait()
-        go_back(state, folder, step=cuts[-1], leads=world.leads)
-        world.wait()
-        state.progress.rate_cuts, state.progress.broken_images = cuts, broken_images
-        self._note("rolled back", failed_at=failed_at, rate_factor=RATE_CUT ** len(cuts), from_step=cuts[-1])
+        looks = -(-failed_at // self.look_every)
+        cut = max(0, (looks - 2 ** (len(kept.rate_cuts) + 1)) * self.look_every)
+        go_back(state, setting.folder.checkpoints, setting.world, step=cut)
+        state.progress.rate_cuts = (*kept.rate_cuts, cut)
+        best = (kept.best_top1, kept.best_loss, kept.best_step)
+        state.progress.best_top1, state.progress.best_loss, state.progress.best_step = best
+        self._note(
+            "rolled back", failed_at=failed_at, rate_factor=RATE_CUT ** len(state.progress.rate_cuts), from_step=cut
+        )
+        self._remember_named()

@@ -1,12 +1,13 @@
 """`train`: one run from its recipe to a judged model file, wherever it was stopped before."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -24,7 +25,7 @@ from triscale.train.recipe import Recipe, first_difference, recipe_from_json, re
 from triscale.train.resources import Resources
 from triscale.train.run_folder import DataSource, RunFolder
 from triscale.train.setting import Setting, Watch, judge
-from triscale.train.stopping import stop_requests
+from triscale.train.stopping import Stopped, stop_requests
 
 
 class Outcome(NamedTuple):
@@ -40,8 +41,8 @@ class Outcome(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether all updates were done."""
-        return self.step == self.total_steps
+        """Whether all updates were done, and the best weights judged."""
+        return self.step == self.total_steps and self.stopped_by is None
 
 
 def train(
@@ -72,24 +73,26 @@ def train(
     device = own_device(resources.device or default_device())
     with (
         joined_world(device) as world,
-        stop_requests() as stop,
         folder.locked() if world.leads else nullcontext(),
-        _memory_errors_told(),
+        _shortages_told(),
     ):
         text = ""
         if world.leads:
             settle = partial(_settled, resources=resources, device=device, world_size=world.size)
             text = recipe_to_json(_begin(folder, recipe, source, settle, resume=resume))
-        setting = Setting(
-            recipe=recipe_from_json(world.agree(text)),
-            resources=resources,
-            folder=folder,
-            device=device,
-            world=world,
-            watch=_watched(RunLog(folder.log) if world.leads else None, watch),
-            stop=stop,
-        )
-        return _run(setting, data, source)
+        settled = recipe_from_json(world.agree(text))
+        told = _watched(RunLog(folder.log) if world.leads else None, watch)
+        with stop_requests() as stop:
+            setting = Setting(
+                recipe=settled,
+                resources=resources,
+                folder=folder,
+                device=device,
+                world=world,
+                watch=told,
+                stop=stop,
+            )
+            return _run(setting, data, source)
 
 
 def _begin(
@@ -144,7 +147,11 @@ def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
         return Outcome(loop.state.step, loop.total_steps, setting.stop.signal, None)
     world.wait()
     model = load_model(folder.model)
-    found = judge(model.network, data.validation, setting)
+    try:
+        found = judge(model.network, data.validation, setting)
+    except Stopped:
+        return Outcome(loop.total_steps, loop.total_steps, setting.stop.signal, None)
+    loop.name_broken(found)
     if world.leads:
         metrics = {"validation_top1": found.top1, "validation_top5": found.top5, "validation_images": found.images}
         provenance = {**model.card.provenance, **metrics}
@@ -164,9 +171,12 @@ def _provenance(recipe: Recipe, source: DataSource) -> dict[str, Any]:
     return {"data": source.name, "recipe": settings, "triscale": __version__, "torch": str(torch.__version__)}
 
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
-def _memory_errors_told() -> Iterator[None]:
-    """Say in one line that memory ran out."""
+def _shortages_told() -> Iterator[None]:
+    """Say in one line that memory ran out, or the disk."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -175,3 +185,8 @@ def _memory_errors_told() -> Iterator[None]:
         raise OutOfMemory(
             "memory ran out; resume with --recompute, or begin anew with a smaller batch_norm_images or resolution"
         ) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        remedy = f"{error.strerror}; free some space, then go on with --resume"
+        raise OSError(error.errno, remedy, error.filename) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from triscale.arch.codec import decode, encode, parse_json
-from triscale.storage import write_text
+from triscale.storage import remove_partial, write_text
 from triscale.train.recipe import Recipe, read_recipe, recipe_to_json
 
 
@@ -69,8 +69,17 @@ class RunFolder:
         """What the run was asked to do. Raises ValueError where no run was begun here."""
         if not self.exists:
             raise ValueError(f"{self.path} is no run folder: it holds no {self.recipe.name}")
-        data = parse_json(self.data.read_text(encoding="utf-8"), where=str(self.data))
+        try:
+            text = self.data.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.data} is not UTF-8 text, so it names no data") from None
+        data = parse_json(text, where=str(self.data))
         return read_recipe(self.recipe), decode(DataSource, data, where=str(self.data))
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written; only for the one that holds the lock."""
+        for folder in (self.path, self.checkpoints):
+            remove_partial(folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,6 +91,7 @@ class RunFolder:
         except Timeout:
             raise ValueError(f"another process is training in {self.path}; wait for it, or stop it first") from None
         try:
+            self.tidy()
             yield
         finally:
             lock.release()

@@ -1,6 +1,6 @@
 """What a run's updates and evaluations happen in: machine, processes, folder, and who listens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,12 @@ from triscale.models.inputs import Normalise
 from triscale.models.network import Network
 from triscale.train.distributed import World
 from triscale.train.evaluate import Evaluation, evaluate
-from triscale.train.loader import eval_batches
+from triscale.train.loader import MicroBatch, eval_batches
 from triscale.train.recipe import Recipe
 from triscale.train.resources import Resources
 from triscale.train.run_folder import RunFolder
 from triscale.train.statistics import synchronise_statistics
-from triscale.train.stopping import StopRequest
+from triscale.train.stopping import Stopped, StopRequest
 
 Watch = Callable[[str, int, dict[str, Any]], None]
 """Called with what happened, after which update, and its figures; "step" after every update."""
@@ -70,7 +70,10 @@ def callable_network(network: Network, setting: Setting) -> nn.Module:
 
 
 def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluation:
-    """Evaluate `network` on every image of `dataset`, together with the other processes."""
+    """Evaluate `network` on every image of `dataset`, together with the other processes.
+
+    Raises Stopped where a single process is asked to stop; several go on to the end, which they reach together.
+    """
     recipe, world, device = setting.recipe, setting.world, setting.device
     batches = eval_batches(
         dataset,
@@ -83,10 +86,17 @@ def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluati
     )
     return evaluate(
         fold_batch_norms(network),
-        batches,
+        _until_stopped(batches, setting.stop) if world.size == 1 else batches,
         classes=recipe.network.classes,
         normalise=Normalise(recipe.preprocessing, device),
         device=device,
         world=world,
         precision=setting.resources.dtype(device),
     )
+
+
+def _until_stopped(batches: Iterator[MicroBatch], stop: StopRequest) -> Iterator[MicroBatch]:
+    for batch in batches:
+        if stop.signal is not None:
+            raise Stopped
+        yield batch

@@ -1,23 +1,15 @@
 """Everything that changes while a network trains, and how it goes into a checkpoint and comes back."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from triscale.arch.codec import decode
 from triscale.models.network import Network, build
-from triscale.train.checkpoint import (
-    Checkpoint,
-    Damaged,
-    checkpoint_files,
-    checkpoint_step,
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-)
+from triscale.train.checkpoint import Checkpoint, Damaged, optimizer_tensors, restore_optimizer
 from triscale.train.ema import ExponentialMovingAverage
 from triscale.train.loss import decayed_parameters
 from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
@@ -38,7 +30,7 @@ class Progress:
     best_step: int = 0
     broken_images: int = 0
     """Times that an image was replaced since it could not be read."""
-    rate_cuts: list[int] = field(default_factory=list)
+    rate_cuts: tuple[int, ...] = ()
     """Updates from which on the learning rate is cut once more, after the loss was no longer finite."""
     epoch_loss: float = 0.0
     """Sum over the images of the epoch so far."""
@@ -48,6 +40,14 @@ class Progress:
     def rate_factor(self, step: int) -> float:
         """What the schedule's rate is multiplied by for update `step`."""
         return float(RATE_CUT ** sum(cut <= step for cut in self.rate_cuts))
+
+
+_KINDS: Final[dict[OptimizerKind, frozenset[str]]] = {
+    OptimizerKind.RMSPROP: frozenset({"mean_square", "momentum_buffer"}),
+    OptimizerKind.ADAMW: frozenset({"step", "exp_avg", "exp_avg_sq"}),
+    OptimizerKind.SGD: frozenset({"momentum_buffer"}),
+}
+"""What each optimizer remembers of a parameter."""
 
 
 def _rmsprop(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -124,48 +124,58 @@ class TrainState:
         }
         return Checkpoint(self.step, tensors, asdict(self.progress))
 
+    def largest_checkpoint_bytes(self) -> int:
+        """What no checkpoint of this state exceeds: eight times the network, and names."""
+        network_bytes: int = sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values())
+        return 8 * network_bytes + (64 << 20)
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Put back what `checkpoint` gave.
 
-        Raises ValueError where the checkpoint is another network's.
+        Raises Damaged, before anything is changed, where it holds something else than this recipe's state.
         """
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
         for name, tensor in checkpoint.tensors.items():
             part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
+            parts.setdefault(part, {})[rest] = tensor
         try:
-            self.network.load_state_dict(parts["network"])
-        except RuntimeError:
-            raise ValueError("the checkpoint is another network's than the recipe's") from None
+            progress = decode(Progress, checkpoint.progress, where="its progress")
+            self._check(parts)
+        except ValueError as error:
+            raise Damaged(f"the checkpoint of update {checkpoint.step} is not of this run: {error}") from None
+        self.network.load_state_dict(parts["network"])
         if self.average is not None:
             self.average.load(parts["average"])
         restore_optimizer(self.optimizer, dict(self.network.named_parameters()), parts["optimizer"])
-        self.progress = Progress(**checkpoint.progress)
-        self.step = checkpoint.step
+        self.progress, self.step = progress, checkpoint.step
 
+    def _check(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Raise ValueError where tensors are missing, unknown, or of another shape or kind than this state's."""
+        parameters = dict(self.network.named_parameters())
+        kinds = _KINDS[self._recipe.optimizer.kind]
+        remembered = {name.rpartition("/")[0] for name in parts["optimizer"]}
+        expected: dict[str, Mapping[str, Tensor]] = {
+            "network": self.network.state_dict(),
+            "average": {} if self.average is None else self.average.tensors,
+            "optimizer": {
+                f"{name}/{kind}": torch.empty(()) if kind == "step" else parameters[name]
+                for name in remembered & parameters.keys()
+                for kind in kinds
+            },
+        }
+        for part in expected.keys() | parts.keys():
+            found, wanted = (
+                {n: (t.shape, t.dtype) for n, t in side.get(part, {}).items()} for side in (parts, expected)
+            )
+            if wrong := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
+                raise ValueError(f"{part}/{wrong[0]} is missing, unknown or of another shape")
 
-def go_back(state: TrainState, folder: Path, *, step: int, leads: bool) -> None:
-    """Put `state` where it was after update `step`, or before, as far as the checkpoints in `folder` allow.
-
-    Where all of them are later it becomes the earliest, and where there is none the beginning. The process that
-    `leads` removes those that come after.
-    """
-    target = None
-    for path in checkpoint_files(folder):
-        try:
-            checkpoint = read_checkpoint(path)
-        except Damaged:
-            continue
-        target = checkpoint
-        if checkpoint.step <= step:
-            break
-    if target is None:
-        state.restart()
-    else:
-        state.restore(target)
-    for path in checkpoint_files(folder) if leads else ():
-        if checkpoint_step(path) > state.step:
-            path.unlink(missing_ok=True)
+    def is_finite(self) -> bool:
+        """Whether all weights, statistics and averages are numbers; waits for the device."""
+        judged = {} if self.average is None else self.average.tensors
+        tensors = [t for t in [*self.network.state_dict().values(), *judged.values()] if t.is_floating_point()]
+        largest = torch.stack(torch._foreach_norm(tensors, torch.inf))
+        return bool(largest.isfinite().all())
 
 
 def _prefixed(prefix: str, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

@@ -9,6 +9,10 @@ from types import FrameType
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(Exception):
+    """What was being done was left undone, since somebody asked to stop."""
+
+
 class StopRequest:
     """Whether somebody asked this process to stop, and by which signal."""
 
