@@ -1,8 +1,9 @@
 """Operations on colours, as the authors' autoaugment.py computes them, quirks included; images are uint8 (H, W, C).
 
-Those that treat every pixel alike are a table of 256 entries, one or one a channel.
+Those that treat every pixel alike look it up in a table of 256 entries, one for all or one a channel.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import cv2
@@ -12,12 +13,13 @@ import numpy.typing as npt
 from triscale.data.pixels import Pixels
 
 Table = npt.NDArray[np.uint8]
-"""(256,), or (1, 256, C) with one table a channel, as cv2.LUT takes it."""
+"""(256,)"""
 
 _LEVELS: Final = np.arange(256)
-_GREY_WEIGHTS: Final = np.array((0.2989, 0.587, 0.114))
 _DOWN: Final = -0.498
 """Added before rounding, which then cuts the fraction off, as TensorFlow's cast to integers does."""
+_TO_GREY: Final = np.array([[0.2989, 0.587, 0.114, _DOWN]] * 3)
+_FROM_GREY: Final = np.eye(3, 4) - np.array([[0.2989, 0.587, 0.114, 0]] * 3)
 
 
 def solarize(image: Pixels, *, threshold: int) -> Pixels:
@@ -25,11 +27,8 @@ def solarize(image: Pixels, *, threshold: int) -> Pixels:
 
     The threshold is taken modulo 256, as a TensorFlow of the time converts it: 256 inverts the whole image.
     """
-    return cv2.LUT(image, _solarize_table(threshold)).astype(np.uint8, copy=False)
-
-
-def _solarize_table(threshold: int) -> Table:
-    return np.where(threshold % 256 > _LEVELS, _LEVELS, 255 - _LEVELS).astype(np.uint8)
+    bright = (image >= threshold % 256).view(np.uint8)
+    return np.bitwise_xor(image, np.negative(bright))  # minus one is 255, all bits
 
 
 def solarize_add(image: Pixels, *, addition: int) -> Pixels:
@@ -74,11 +73,7 @@ def saturate(image: Pixels, *, factor: float) -> Pixels:
     """Blend with the image's grey, to within one level; Color in the policies. An image of one channel is its grey."""
     if image.shape[2] == 1 or factor == 1:
         return image
-    mix = np.empty((3, 4))
-    mix[:, :3] = (1 - factor) * _GREY_WEIGHTS
-    mix[(0, 1, 2), (0, 1, 2)] += factor
-    mix[:, 3] = _DOWN
-    return cv2.transform(image, mix).astype(np.uint8, copy=False)
+    return cv2.transform(image, _TO_GREY + factor * _FROM_GREY).astype(np.uint8, copy=False)
 
 
 def _grey(image: Pixels) -> Pixels:
@@ -102,39 +97,32 @@ def sharpen(image: Pixels, *, factor: float) -> Pixels:
 
 def equalize(image: Pixels) -> Pixels:
     """Spread each channel's histogram evenly, as Pillow's ImageOps does."""
-    return _by_channel(image, np.stack([_equalizing(counts) for counts in _histograms(image)], axis=1))
-
-
-def _equalizing(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
-    if step == 0:
-        return _LEVELS
-    below = np.cumsum(counts) - counts
-    table: npt.NDArray[np.int64] = np.minimum((below + step // 2) // step, 255)
-    return table
+    planes = cv2.split(image)
+    counts = np.array([cv2.calcHist([plane], [0], None, [256], [0, 256]) for plane in planes], np.int64)
+    counts = counts.reshape(len(planes), 256)
+    brightest = 255 - (counts[:, ::-1] > 0).argmax(axis=1)
+    step = (planes[0].size - counts[range(len(planes)), brightest]) // 255
+    below = counts.cumsum(axis=1) - counts
+    step = step[:, None]
+    tables = np.where(step == 0, _LEVELS, np.minimum((below + step // 2) // np.maximum(step, 1), 255))
+    return _by_channel(planes, tables)
 
 
 def autocontrast(image: Pixels) -> Pixels:
     """Stretch each channel from its least and largest value to 0..255."""
-    return _by_channel(image, np.stack([_stretching(counts) for counts in _histograms(image)], axis=1))
+    planes = cv2.split(image)
+    return _by_channel(planes, [_stretching(*cv2.minMaxLoc(plane)[:2]) for plane in planes])
 
 
-def _stretching(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    present = np.flatnonzero(counts)
-    low, high = np.float32(present[0]), np.float32(present[-1])
+def _stretching(low: float, high: float) -> npt.NDArray[np.float32]:
     if low == high:
-        return _LEVELS
-    scale = np.float32(255) / (high - low)
-    table: npt.NDArray[np.float32] = np.clip(_LEVELS.astype(np.float32) * scale - low * scale, 0, 255)
+        return _LEVELS.astype(np.float32)
+    scale = np.float32(255) / np.float32(high - low)
+    table: npt.NDArray[np.float32] = np.clip(_LEVELS.astype(np.float32) * scale - np.float32(low) * scale, 0, 255)
     return table
 
 
-def _histograms(image: Pixels) -> list[npt.NDArray[np.int64]]:
-    """(256,) counts for each channel."""
-    channels = range(image.shape[2])
-    return [cv2.calcHist([image], [c], None, [256], [0, 256]).ravel().astype(np.int64) for c in channels]
-
-
-def _by_channel(image: Pixels, tables: npt.NDArray[np.generic]) -> Pixels:
-    """Look each channel up in its own column of (256, C) tables."""
-    return cv2.LUT(image, tables.astype(np.uint8)[None]).astype(np.uint8, copy=False)
+def _by_channel(planes: Sequence[cv2.typing.MatLike], tables: Iterable[npt.NDArray[np.generic]]) -> Pixels:
+    """Look each channel up in its own table of 256."""
+    found = [cv2.LUT(plane, table.astype(np.uint8)) for plane, table in zip(planes, tables, strict=True)]
+    return cv2.merge(found).astype(np.uint8, copy=False)

@@ -80,10 +80,10 @@ def stored_box(box: Box, *, height: int, width: int, orientation: int) -> Box:
         case 5:
             return Box(left, top, wide, tall)
         case 6:
-            return Box(left, bottom, wide, tall)
+            return Box(right, top, wide, tall)
         case 7:
             return Box(right, bottom, wide, tall)
         case 8:
-            return Box(right, top, wide, tall)
+            return Box(left, bottom, wide, tall)
         case _:
             raise AssertionError(f"orientation {orientation}")
