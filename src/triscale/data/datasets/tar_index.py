@@ -6,9 +6,10 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,29 @@ def read_tar_index(path: Path, title: str, *, cache: Path) -> TarIndex:
     return index
 
 
+class _Headers:
+    """A file for tarfile, which reads at once as much as a header says, however much that is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= 2 * LARGEST_LABEL:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
+@contextmanager
+def _refusing(title: str) -> Iterator[None]:
+    """Whatever tarfile stumbles over in a damaged header, as one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = printable(str(error))
+        raise ValueError(f"{title} is no tar archive, or damaged: {reason}; shards are plain .tar files") from None
+
+
 @dataclass(slots=True)
 class _Sample:
     key: str
@@ -70,18 +94,16 @@ def _scan(path: Path, title: str) -> TarIndex:
     names: list[str] = []
     labels: list[str] = []
     places: list[tuple[int, int]] = []
-    try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for sample in _samples(archive, title, size=os.fstat(file.fileno()).st_size):
-                if sample.image is None or sample.label is None:
-                    missing = "image" if sample.image is None else "label (.cls, or .json with a label)"
-                    raise ValueError(f"{title}: the sample '{printable(sample.key)}' has no {missing}")
-                names.append(sample.image.name)
-                labels.append(sample.label)
-                places.append((sample.image.offset_data, sample.image.size))
-    except tarfile.TarError as error:
-        hint = "; shards are plain .tar files" if not names else ""
-        raise ValueError(f"{title} is no tar archive, or damaged: {error}{hint}") from None
+    with path.open("rb") as file:
+        with _refusing(title):
+            archive = tarfile.open(fileobj=_Headers(file), mode="r:")  # type: ignore[call-overload] # noqa: SIM115 - holds nothing of its own
+        for sample in _samples(archive, title, size=os.fstat(file.fileno()).st_size):
+            if sample.image is None or sample.label is None:
+                missing = "image" if sample.image is None else "label (.cls, or .json with a label)"
+                raise ValueError(f"{title}: the sample '{printable(sample.key)}' has no {missing}")
+            names.append(sample.image.name)
+            labels.append(sample.label)
+            places.append((sample.image.offset_data, sample.image.size))
     if not names:
         raise ValueError(f"{title} holds no labelled image")
     offsets, sizes = np.array(places, np.int64).T
@@ -113,7 +135,11 @@ def _files(archive: tarfile.TarFile, title: str, *, size: int) -> Iterator[tarfi
     """Regular members, each inside the archive's `size` bytes; one pass, whatever the headers say."""
     limit = Limits().file_bytes
     last = -1
-    while (member := archive.next()) is not None:
+    while True:
+        with _refusing(title):
+            member = archive.next()
+        if member is None:
+            break
         archive.members = []  # type: ignore[attr-defined] # it would keep every header
         if member.size < 0 or member.offset <= last:
             raise ValueError(f"{title} is damaged: its headers lead backwards")
