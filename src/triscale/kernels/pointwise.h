@@ -51,6 +51,13 @@ inline std::size_t packed_floats(int depth, int columns) {
 template <int NV, int MR>
 inline void store_tile(const Vec (&sum)[MR][NV], float* to, ptrdiff_t stride, int rows, int columns,
                        const float* addend) {
+  if (rows == MR && columns >= NV * W && !addend) {
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) store(to + r * stride + v * W, sum[r][v]);
+    return;
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < MR; ++r) {
     if (r >= rows) break;
@@ -135,7 +142,7 @@ inline void outer(int rows, int outputs, int inputs, const float* g, const float
 
 // Rows that stay in a core's second cache together with what is computed from them.
 inline int chunk_rows(int width) {
-  const int rows = (64 << 10) / width;
+  const int rows = (16 << 10) / width;
   return rows < 28 ? 28 : rows > 252 ? 252 : rows / 14 * 14;
 }
 

@@ -1,10 +1,10 @@
 #include "pool.h"
 
 #include <cstdlib>
-#include <list>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <new>
-#include <unordered_map>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -14,92 +14,125 @@ namespace triscale {
 namespace {
 
 constexpr std::size_t kHugePage = 2 << 20;
+constexpr std::size_t kStep = 4096;
 
-struct Block {
-  void* memory;
+// A piece of a segment; pieces of one segment lie side by side and free neighbours are merged.
+struct Piece {
   std::size_t bytes;
+  char* segment;
+  bool used;
 };
 
 struct Pool {
   std::mutex mutex;
-  std::list<Block> kept;  // the oldest first
-  std::unordered_map<void*, std::size_t> used;
-  std::size_t kept_bytes = 0, used_bytes = 0, most_used_bytes = 0;
+  std::map<char*, Piece> pieces;  // by address
+  std::size_t held_bytes = 0, used_bytes = 0, most_used_bytes = 0;
 };
+
+using Place = std::map<char*, Piece>::iterator;
 
 Pool& pool() {
   static Pool* const instance = new Pool;  // never destroyed: tensors may outlive everything
   return *instance;
 }
 
-void* allocate(std::size_t bytes) {
-  void* memory = std::aligned_alloc(bytes >= 2 * kHugePage ? kHugePage : 64, bytes);
+char* allocate(std::size_t bytes) {
+  const bool huge = bytes >= 2 * kHugePage;
+  auto* memory = static_cast<char*>(std::aligned_alloc(huge ? kHugePage : kStep, bytes));
 #if defined(__linux__)
-  if (memory && bytes >= 2 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+  if (memory && huge) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
   return memory;
 }
 
-void drop_oldest(Pool& all) {
-  all.kept_bytes -= all.kept.front().bytes;
-  std::free(all.kept.front().memory);
-  all.kept.pop_front();
+// Returns segments nothing lies in to the system, until no more than `most` bytes are held.
+void shrink(Pool& all, std::size_t most) {
+  for (Place place = all.pieces.begin(); place != all.pieces.end() && all.held_bytes > most;) {
+    const Place next = std::next(place);
+    const bool whole = place->first == place->second.segment &&
+                       (next == all.pieces.end() || next->second.segment != place->second.segment);
+    if (whole && !place->second.used) {
+      all.held_bytes -= place->second.bytes;
+      std::free(place->second.segment);
+      all.pieces.erase(place);
+    }
+    place = next;
+  }
+}
+
+Place smallest_that_fits(Pool& all, std::size_t bytes) {
+  Place best = all.pieces.end();
+  for (Place place = all.pieces.begin(); place != all.pieces.end(); ++place)
+    if (!place->second.used && place->second.bytes >= bytes &&
+        (best == all.pieces.end() || place->second.bytes < best->second.bytes))
+      best = place;
+  return best;
+}
+
+Place new_segment(Pool& all, std::size_t bytes) {
+  const std::size_t most = all.most_used_bytes + all.most_used_bytes / 4;
+  shrink(all, most > bytes ? most - bytes : 0);
+  char* memory = allocate(bytes);
+  if (!memory) {
+    shrink(all, 0);
+    memory = allocate(bytes);
+  }
+  if (!memory) throw std::bad_alloc();
+  all.held_bytes += bytes;
+  return all.pieces.emplace(memory, Piece{bytes, memory, false}).first;
+}
+
+Place merge_with_next(Pool& all, Place place) {
+  const Place next = std::next(place);
+  if (next == all.pieces.end() || next->second.used || next->second.segment != place->second.segment) return place;
+  place->second.bytes += next->second.bytes;
+  all.pieces.erase(next);
+  return place;
 }
 
 }  // namespace
 
 void* take(std::size_t bytes) {
-  const std::size_t step = bytes >= 2 * kHugePage ? kHugePage : 4096;
-  bytes = (bytes + step - 1) / step * step;
+  const std::size_t step = bytes >= 2 * kHugePage ? kHugePage : kStep;
+  bytes = bytes == 0 ? step : (bytes + step - 1) / step * step;
   Pool& all = pool();
   const std::lock_guard lock(all.mutex);
-  auto best = all.kept.end();
-  for (auto block = all.kept.begin(); block != all.kept.end(); ++block)
-    if (block->bytes >= bytes && block->bytes <= 2 * bytes && (best == all.kept.end() || block->bytes < best->bytes))
-      best = block;
-  Block found{};
-  if (best != all.kept.end()) {
-    found = *best;
-    all.kept_bytes -= found.bytes;
-    all.kept.erase(best);
-  } else {
-    const std::size_t most = all.used_bytes + bytes > all.most_used_bytes ? all.used_bytes + bytes : all.most_used_bytes;
-    while (!all.kept.empty() && all.kept_bytes + all.used_bytes + bytes > most) drop_oldest(all);
-    found = {allocate(bytes), bytes};
-    while (!found.memory && !all.kept.empty()) {
-      drop_oldest(all);
-      found.memory = allocate(bytes);
-    }
-    if (!found.memory) throw std::bad_alloc();
+  Place place = smallest_that_fits(all, bytes);
+  if (place == all.pieces.end()) place = new_segment(all, bytes);
+  Piece& piece = place->second;
+  if (piece.bytes > bytes) {
+    all.pieces.emplace(place->first + bytes, Piece{piece.bytes - bytes, piece.segment, false});
+    piece.bytes = bytes;
   }
-  all.used.emplace(found.memory, found.bytes);
-  all.used_bytes += found.bytes;
+  piece.used = true;
+  all.used_bytes += bytes;
   if (all.used_bytes > all.most_used_bytes) all.most_used_bytes = all.used_bytes;
-  return found.memory;
+  return place->first;
 }
 
 void give_back(void* memory) noexcept {
   Pool& all = pool();
   const std::lock_guard lock(all.mutex);
-  const auto found = all.used.find(memory);
-  const std::size_t bytes = found->second;
-  all.used.erase(found);
-  all.used_bytes -= bytes;
-  all.kept.push_back({memory, bytes});
-  all.kept_bytes += bytes;
+  const Place place = all.pieces.find(static_cast<char*>(memory));
+  all.used_bytes -= place->second.bytes;
+  place->second.used = false;
+  merge_with_next(all, place);
+  if (place == all.pieces.begin()) return;
+  const Place before = std::prev(place);
+  if (!before->second.used) merge_with_next(all, before);
 }
 
 void release_kept() {
   Pool& all = pool();
   const std::lock_guard lock(all.mutex);
-  while (!all.kept.empty()) drop_oldest(all);
+  shrink(all, 0);
   all.most_used_bytes = all.used_bytes;
 }
 
 std::size_t kept_bytes() {
   Pool& all = pool();
   const std::lock_guard lock(all.mutex);
-  return all.kept_bytes;
+  return all.held_bytes - all.used_bytes;
 }
 
 }  // namespace triscale

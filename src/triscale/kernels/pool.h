@@ -9,7 +9,8 @@ namespace triscale {
 void* take(std::size_t bytes);
 void give_back(void* memory) noexcept;
 
-// Returns what is kept to the system. What is held never exceeds the most that was in use at once.
+// Returns what is kept to the system. What is held exceeds the most that was in use at once by a quarter at most, unless
+// pieces in use keep more from being returned.
 void release_kept();
 std::size_t kept_bytes();
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -29,7 +29,16 @@ typedef float Unaligned __attribute__((vector_size(W * 4), aligned(4), may_alias
 
 inline Vec load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
 inline void store(float* to, Vec value) { *reinterpret_cast<Unaligned*>(to) = value; }
-inline Vec splat(float value) { return Vec{} + value; }
+
+inline Vec splat(float value) {
+#if defined(__AVX512F__)
+  return _mm512_set1_ps(value);
+#elif defined(__AVX2__)
+  return _mm256_set1_ps(value);
+#else
+  return Vec{value, value, value, value};
+#endif
+}
 
 // The first `count` lanes; the others are zero.
 inline Vec load(const float* from, int count) {
