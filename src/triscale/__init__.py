@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         network_cost as network_cost,
         training_memory as training_memory,
     )
+    from triscale.data.datasets import open_dataset as open_dataset
     from triscale.data.find import find_images as find_images
     from triscale.data.read import read_image as read_image
     from triscale.deploy.latency import measure_latency as measure_latency
@@ -111,6 +112,7 @@ _PUBLIC = {
         "save_model",
     ),
     "triscale.models.weights": ("load",),
+    "triscale.data.datasets": ("open_dataset",),
     "triscale.data.find": ("find_images",),
     "triscale.data.read": ("read_image",),
     "triscale.deploy.latency": ("measure_latency",),

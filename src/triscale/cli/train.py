@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = """triscale train photos/ --network efficientnet-b0 -o runs/photos epochs=100 batch_size=256
 triscale train fashion-mnist --network efficientnet-b0 --depth 0.5 --width 0.5 --recipe small
 triscale train -o runs/photos --resume
-torchrun --nproc-per-node 8 -m triscale train /data/imagenet -o runs/b0 --resume"""
+torchrun --nproc-per-node 8 -m triscale train imagenet/ -o runs/b0 --resume"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
