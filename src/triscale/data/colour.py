@@ -98,14 +98,20 @@ def sharpen(image: Pixels, *, factor: float) -> Pixels:
 def equalize(image: Pixels) -> Pixels:
     """Spread each channel's histogram evenly, as Pillow's ImageOps does."""
     planes = cv2.split(image)
-    counts = np.array([cv2.calcHist([plane], [0], None, [256], [0, 256]) for plane in planes], np.int64)
-    counts = counts.reshape(len(planes), 256)
-    brightest = 255 - (counts[:, ::-1] > 0).argmax(axis=1)
-    step = (planes[0].size - counts[range(len(planes)), brightest]) // 255
-    below = counts.cumsum(axis=1) - counts
-    step = step[:, None]
-    tables = np.where(step == 0, _LEVELS, np.minimum((below + step // 2) // np.maximum(step, 1), 255))
-    return _by_channel(planes, tables)
+    return _by_channel(planes, [_equalizing(plane) for plane in planes])
+
+
+def _equalizing(plane: cv2.typing.MatLike) -> npt.NDArray[np.float64]:
+    counts = cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel()
+    brightest = counts[counts.nonzero()[0][-1]]
+    step = int(plane.size - brightest) // 255
+    if step == 0:
+        return _LEVELS.astype(np.float64)
+    table: npt.NDArray[np.float64] = counts.cumsum(dtype=np.float64)
+    table -= counts
+    table += step // 2
+    table /= step
+    return np.minimum(table, 255, out=table)
 
 
 def autocontrast(image: Pixels) -> Pixels:
