@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from triscale.train.resources import Resources
     from triscale.train.run_folder import DataSource
 
-EXAMPLE = """triscale train photos/ --network efficientnet-b0 -o runs/photos epochs=100 batch_size=256
-triscale train fashion-mnist --network efficientnet-b0 --depth 0.5 --width 0.5 --recipe small
+EXAMPLE = """triscale train photos/ -o runs/photos epochs=50 optimizer.kind=adamw
+triscale train fashion-mnist --depth 0.5 --width 0.5 --recipe small
 triscale train -o runs/photos --resume
 torchrun --nproc-per-node 8 -m triscale train imagenet/ -o runs/b0 --resume"""
 
