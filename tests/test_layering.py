@@ -26,12 +26,13 @@ class Layer:
 LAYERS = {
     "__init__": Layer(),
     "storage": Layer(),
+    "run_log": Layer(),
     "imagenet": Layer(),
     "download": Layer("storage", "filelock rich"),
     "arch": Layer(),
     "cost": Layer("arch"),
     "scaling": Layer("arch cost"),
-    "report": Layer("arch cost scaling storage", "jinja2 matplotlib numpy"),
+    "report": Layer("arch cost run_log scaling storage", "jinja2 matplotlib numpy"),
     "data": Layer("arch download imagenet storage", "PIL cv2 filelock numpy scipy simplejpeg sklearn torch torchvision"),
     "kernels": Layer(),
     "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
@@ -39,7 +40,7 @@ LAYERS = {
     "deploy": Layer(
         "arch cost data kernels models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"
     ),
-    "train": Layer("arch cost data models storage", "cv2 filelock numpy safetensors tensorboard torch"),
+    "train": Layer("arch cost data models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"),
     "transfer": Layer("arch data models storage train", "numpy torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch data train"),

@@ -1,12 +1,14 @@
-"""The run's diary: one JSON object a line, appended, readable after any crash."""
+"""The run's diary: one JSON object a line, appended; `run_log` reads it."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from triscale.run_log import read_log
 from triscale.storage import disk_errors_named
+
+__all__ = ["RunLog", "read_log"]
 
 
 class RunLog:
@@ -37,29 +39,3 @@ def _end_last_line(path: Path) -> None:
     with path.open("rb+") as file:
         if file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n":
             file.write(b"\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The events of a run in order, as if it had never been stopped: what was done again counts once.
-
-    A line cut short by a crash is left out.
-    """
-    events: list[dict[str, Any]] = []
-    for row in _rows(path):
-        if row["event"] in ("resumed", "rolled back"):
-            events = [earlier for earlier in events if earlier["step"] <= row["step"]]
-        events.append(row)
-    return events
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(row, Mapping) and isinstance(row.get("step"), int) and isinstance(row.get("event"), str):
-                yield dict(row)
