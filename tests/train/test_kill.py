@@ -1,0 +1,148 @@
+"""kill -9 at any moment, again and again: the weights at the end are those of a run that nobody touched."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.train.tiny import assert_same_run
+from triscale.arch import NetworkSpec, spec_to_json
+from triscale.arch.rows import conv, mbconv
+from triscale.arch.spec import square
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+SPEC = NetworkSpec(
+    "tiny",
+    square(28),
+    stages=(conv(3, 2, 8), mbconv(3, 2, 2, 8, 2), conv(1, 1, 16)),
+    dropout=0.2,
+    stochastic_depth_rate=0.2,
+)
+SETTINGS = ("epochs=6", "batch_size=16", "batch_norm_images=8", "minival=16", "ema_decay=0.9", "augmentation.flip=true")
+DATA = "synthetic:classes=4,images=96,size=28,jpeg=0,pictures=96"
+
+
+class Launcher:
+    """Forks of a process that has imported everything."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.train.launcher"]
+        environment = {**os.environ, "PYTHONWARNINGS": "error"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=os.curdir
+        )
+
+        assert self._answer() == "ready"
+
+    def start(self, words: list[str], output: Path) -> int:
+        """The process's id, its own until `end`."""
+        self._ask(json.dumps({"words": words, "output": str(output)}))
+        return int(self._answer())
+
+    def end(self) -> int:
+        """The exit code of what was started, negative for a signal."""
+        self._ask("")
+        return os.waitstatus_to_exitcode(int(self._answer()))
+
+    def _ask(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    launched = Launcher()
+    yield launched
+    assert launched.process.stdin is not None
+    assert launched.process.stdout is not None
+    launched.process.stdin.close()
+    launched.process.wait(30)
+    launched.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs")
+    (path / "tiny.json").write_text(spec_to_json(SPEC))
+    return path
+
+
+def words(folder: Path, run: str, *, workers: int) -> list[str]:
+    options = ["--network", str(folder / "tiny.json"), "-o", str(folder / run), "--workers", str(workers)]
+    return ["train", DATA, *SETTINGS, *options, "--checkpoint-every", "0", "--json", "--resume"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(launcher: Launcher, folder: Path) -> tuple[Path, float]:
+    """A run left alone, and the seconds that it took."""
+    started_s = time.perf_counter()
+    launcher.start(words(folder, "undisturbed", workers=0), folder / "undisturbed.txt")
+    assert launcher.end() == 0, (folder / "undisturbed.txt").read_text()
+    return folder / "undisturbed", time.perf_counter() - started_s
+
+
+def train_through_kills(
+    launcher: Launcher, folder: Path, expected: Path, *, kills: int, longest_s: float, workers: int
+) -> dict[str, int]:
+    """Kill runs `kills` times, each at the latest after `longest_s`; all that end are as `expected`.
+
+    A run that ends before it is killed makes room for another. Returns how many runs ended, at how many different
+    places they were killed, and how often in the middle of writing a file.
+    """
+    delays, killed, written, partial = random.Random(kills + workers), 0, set(), 0
+    for number in range(10 * kills):
+        run = folder / f"killed-{kills}-{workers}-{number}"
+        output = run.with_suffix(".txt")
+        while True:
+            pid = launcher.start(words(folder, run.name, workers=workers), output)
+            if killed < kills:
+                time.sleep(delays.uniform(0.0, longest_s))
+                os.kill(pid, signal.SIGKILL)
+            code = launcher.end()
+            if code != -signal.SIGKILL:
+                break
+            killed += 1
+            written.add((number, *sorted(path.name for path in (run / "checkpoints").glob("step-*"))[-1:]))
+            partial += any(run.rglob("*.partial"))
+        assert code == 0, output.read_text()
+        assert "Traceback" not in output.read_text()
+        assert not list(run.rglob("*.partial")), "what killed processes left half-written is removed"
+        assert_same_run(run, expected)
+        if killed == kills:
+            return {"runs": number + 1, "places": len(written), "while writing": partial}
+    raise AssertionError("every run ended before it was killed")
+
+
+@pytest.mark.parametrize(("kills", "workers"), [(5, 0), (2, 2)])
+def test_kills_change_nothing(
+    launcher: Launcher, folder: Path, undisturbed: tuple[Path, float], kills: int, workers: int
+) -> None:
+    expected, elapsed_s = undisturbed
+    # Workers and their server take time to start.
+    longest_s = elapsed_s / 2 + 3 * (workers > 0)
+    train_through_kills(launcher, folder, expected, kills=kills, longest_s=longest_s, workers=workers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "workers"), [(50, 0), (50, 2)])
+def test_fifty_kills_change_nothing(
+    launcher: Launcher, folder: Path, undisturbed: tuple[Path, float], kills: int, workers: int
+) -> None:
+    expected, elapsed_s = undisturbed
+    longest_s = elapsed_s / 2 + 2 * (workers > 0)
+    found = train_through_kills(launcher, folder, expected, kills=kills, longest_s=longest_s, workers=workers)
+    print(found)
+    assert found["places"] > 10
