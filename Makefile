@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 PY := $(VENV)/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types pytest bench constraints clean
+.PHONY: help demo test test-slow test-kill lint format types pytest bench constraints clean
 
 # Read by pip, also where it builds a package in an environment apart.
 export PIP_CONSTRAINT := constraints.txt
@@ -47,6 +47,9 @@ pytest: $(TEST_READY) ## Run the tests; PYTEST_ARGS="tests/cost -k memory" narro
 
 test-slow: $(TEST_READY) ## Run the tests marked slow
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal -m slow $(PYTEST_ARGS)
+
+test-kill: $(TEST_READY) ## Kill training runs 100 times and compare what they learnt
+	@$(PY) -m pytest --numprocesses=2 -m slow tests/train/test_kill.py $(PYTEST_ARGS)
 
 bench: $(TEST_READY) ## Run every benchmark, each beside its peers in one process
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) -m benchmarks.$$(basename $$script .py) || exit 1; done
