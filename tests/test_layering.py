@@ -25,6 +25,7 @@ class Layer:
 
 LAYERS = {
     "__init__": Layer(),
+    "__main__": Layer("cli"),
     "storage": Layer(),
     "run_log": Layer(),
     "imagenet": Layer(),

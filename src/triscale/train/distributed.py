@@ -1,6 +1,7 @@
 """Several processes that train one network: who takes part, and what they agree on."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,20 @@ def joined_world(device: torch.device) -> Iterator[World]:
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         control = distributed.new_group(backend="gloo", timeout=PATIENCE) if backend == "nccl" else None
-        yield World(distributed.get_rank(), distributed.get_world_size(), control)
+        with _common_warnings_ignored():
+            yield World(distributed.get_rank(), distributed.get_world_size(), control)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _common_warnings_ignored() -> Iterator[None]:
+    """Of DistributedDataParallel: what takes the place of an argument is not in every torch that we run with, and the
+    strides that it compares are those of dimensions of one element, where any stride is right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        yield
 
 
 def own_device(name: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,9 @@ from torch.nn import functional
 
 from triscale.train.distributed import World
 from triscale.train.loader import MicroBatch
+
+_LOSS_UNITS: Final = 1 << 24
+"""In one nat. Losses in whole units add up exactly, in any order, to float64's 2^53 units."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,8 @@ def evaluate(
     """Run `network`, in evaluation mode, over this process's `batches` and add up what all processes found.
 
     Every process gets the same figures: they are sums of whole numbers over all images, so they do not depend on
-    how many processes there are. Raises ValueError where not a single image could be read.
+    how many processes there are, to the bit, as long as the same images make up a batch. Raises ValueError where not
+    a single image could be read.
     """
     sums = torch.zeros(4, dtype=torch.float64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
@@ -56,8 +61,9 @@ def evaluate(
             logits = network(normalise(batch.images.to(device, non_blocking=True))).float()
         best = logits.topk(min(5, classes)).indices
         hits = best == labels[:, None]
-        loss = functional.cross_entropy(logits.double(), labels, reduction="sum")
-        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss, torch.tensor(len(labels), device=device)])
+        losses = functional.cross_entropy(logits.double(), labels, reduction="none") * _LOSS_UNITS
+        sums[:3] += torch.stack([hits[:, 0].sum(), hits.sum(), losses.round().sum()])
+        sums[3] += len(labels)
         confusion += torch.bincount(labels * classes + best[:, 0], minlength=classes * classes)
     first, five, loss_sum, images = world.sum(sums).tolist()
     world.sum(confusion)
@@ -68,7 +74,7 @@ def evaluate(
         images=int(images),
         top1=first / images,
         top5=five / images,
-        loss=loss_sum / images,
+        loss=loss_sum / _LOSS_UNITS / images,
         confusion=confusion.view(classes, classes).cpu(),
         broken=tuple(broken),
     )

@@ -33,7 +33,8 @@ class Share(NamedTuple):
     """Images of every update that one process passes through the network together."""
 
     number: int
-    """Which of all shares of an update it is; seeds its dropout."""
+    """Which of all shares of an update it is; seeds its dropout, which thus depends on the number of processes only
+    where a group is spread over several."""
     start: int
     """Its first image in the update's batch."""
     stop: int
@@ -168,7 +169,9 @@ def eval_batches(
     world_size: int = 1,
     pinned: bool = False,
 ) -> Iterator[MicroBatch]:
-    """Every image once, dealt out to the processes in turn."""
-    own = range(rank, len(dataset.labels), world_size)
-    places = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    """Every image once, in batches dealt out to the processes in turn: which images share one is always the same."""
+    images = range(len(dataset.labels))
+    places = [
+        images[start : start + batch_size] for start in range(rank * batch_size, len(images), world_size * batch_size)
+    ]
     return _batches(_EvalReader(dataset, transform), places, workers=workers, pinned=pinned)

@@ -72,7 +72,7 @@ def callable_network(network: Network, setting: Setting) -> nn.Module:
 def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluation:
     """Evaluate `network` on every image of `dataset`, together with the other processes.
 
-    Raises Stopped where a single process is asked to stop; several go on to the end, which they reach together.
+    Raises Stopped, in all processes together, where one of them is asked to stop.
     """
     recipe, world, device = setting.recipe, setting.world, setting.device
     batches = eval_batches(
@@ -86,7 +86,7 @@ def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluati
     )
     return evaluate(
         fold_batch_norms(network),
-        _until_stopped(batches, setting.stop) if world.size == 1 else batches,
+        _until_stopped(batches, setting.stop, world),
         classes=recipe.network.classes,
         normalise=Normalise(recipe.preprocessing, device),
         device=device,
@@ -95,8 +95,12 @@ def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluati
     )
 
 
-def _until_stopped(batches: Iterator[MicroBatch], stop: StopRequest) -> Iterator[MicroBatch]:
+def _until_stopped(batches: Iterator[MicroBatch], stop: StopRequest, world: World) -> Iterator[MicroBatch]:
+    """Each process leaves out the rest of its batches; what the others have counted is then not looked at."""
     for batch in batches:
         if stop.signal is not None:
-            raise Stopped
+            break
         yield batch
+    (stopped,) = world.any(stop.signal is not None)
+    if stopped:
+        raise Stopped

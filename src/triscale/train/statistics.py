@@ -75,7 +75,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.momentum is not None
         group: Any = self.group
-        counted = values.float()
+        counted = values.to(torch.promote_types(values.dtype, torch.float32))
         count = values.numel() // values.shape[1] * distributed.get_world_size(group)
         mean: Tensor = all_reduce(counted.sum((0, 2, 3)), group=group) / count  # type: ignore[no-untyped-call]
         centred = counted - mean[:, None, None]
