@@ -90,8 +90,11 @@ def joined_world(device: torch.device) -> Iterator[World]:
 
 @contextmanager
 def _common_warnings_ignored() -> Iterator[None]:
-    """Of DistributedDataParallel: what takes the place of an argument is not in every torch that we run with, and the
-    strides that it compares are those of dimensions of one element, where any stride is right."""
+    """Keep two warnings of DistributedDataParallel from the user, who can do nothing about them.
+
+    What takes the place of a deprecated argument is not in every torch that we run with, and the strides that it
+    compares are those of dimensions of one element, where any stride is right.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".broadcast_buffers. is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from triscale.train.distributed import World
 
@@ -62,6 +61,23 @@ class RunningStatistics:
             counter.fill_(updates)
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """A sum to which each process adds, and which each process's loss depends on."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, group: distributed.ProcessGroup) -> Tensor:
+        ctx.group = group
+        total = values.clone()
+        distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone()
+        distributed.all_reduce(total, group=ctx.group)
+        return total, None
+
+
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the images of several processes, on any device that torch.distributed serves."""
 
@@ -74,12 +90,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
-        group: Any = self.group
+        group = self.group
         counted = values.to(torch.promote_types(values.dtype, torch.float32))
         count = values.numel() // values.shape[1] * distributed.get_world_size(group)
-        mean: Tensor = all_reduce(counted.sum((0, 2, 3)), group=group) / count  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOverProcesses.apply(counted.sum((0, 2, 3)), group)  # type: ignore[no-untyped-call]
+        mean = total / count
         centred = counted - mean[:, None, None]
-        squares: Tensor = all_reduce(centred.square().sum((0, 2, 3)), group=group)  # type: ignore[no-untyped-call]
+        squares: Tensor = _SumOverProcesses.apply(centred.square().sum((0, 2, 3)), group)  # type: ignore[no-untyped-call]
         variance = squares / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
