@@ -15,6 +15,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for row in _rows(path):
         if row["event"] in ("resumed", "rolled back"):
             events = [earlier for earlier in events if earlier["step"] <= row["step"]]
+        elif row["event"] == "epoch":  # told before a crash, and again by a run that goes on from just before
+            events = [earlier for earlier in events if (earlier["event"], earlier["step"]) != ("epoch", row["step"])]
         events.append(row)
     return events
 

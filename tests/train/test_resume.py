@@ -167,3 +167,59 @@ def test_the_log_reads_as_if_there_had_been_no_stop(tmp_path: Path) -> None:
         return [row["step"] for row in read_log(folder / "log.jsonl") if row["event"] == "train"]
 
     assert steps(tmp_path / "run") == steps(tmp_path / "whole") == list(range(1, STEPS + 1))
+
+
+def test_a_crash_between_an_epochs_end_and_its_checkpoint_tells_the_epoch_once(tmp_path: Path) -> None:
+    class Crash(Exception):
+        pass
+
+    def watch(event: str, step: int, _values: dict[str, Any]) -> None:
+        if event == "epoch" and step == 8:
+            raise Crash
+
+    train(recipe(), splits(), tmp_path / "whole", source=SOURCE)
+    often = Resources(checkpoint_every_s=0)
+    with pytest.raises(Crash):
+        train(recipe(), splits(), tmp_path / "run", source=SOURCE, resources=often, watch=watch)
+    train(recipe(), splits(), tmp_path / "run", source=SOURCE, resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_any_line_of_a_log_can_be_read_past(tmp_path: Path) -> None:
+    train(recipe(), splits(), tmp_path / "run", source=SOURCE, watch=stopping_after(6))
+    log = tmp_path / "run" / "log.jsonl"
+    before = read_log(log)
+    with log.open("ab") as file:
+        for line in (b"\0" * 100, b"\xff\xfe", b"[1]", b'{"event": "epoch"}', b'{"step": "x", "event": "resumed"}'):
+            file.write(line + b"\n")
+        file.write(b"[" * 100_000 + b'\n{"event": "resumed", "st')
+    assert read_log(log) == before
+    train(recipe(), splits(), tmp_path / "run", source=SOURCE, resume=True)
+    train(recipe(), splits(), tmp_path / "whole", source=SOURCE)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "data.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[]", b'{"format": "triscale-recipe", "version": 9}'])
+def test_a_damaged_description_is_refused_in_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    train(recipe(epochs=1), splits(), tmp_path / "run", source=SOURCE)
+    path = tmp_path / "run" / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")) as caught:
+        train(recipe(epochs=1), splits(), tmp_path / "run", source=SOURCE, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path: Path) -> None:
+    """A lock belongs to an open file, so that a second one in this process stands for another process."""
+
+    def watch(event: str, step: int, _values: dict[str, Any]) -> None:
+        if event == "step" and step == 2:
+            with pytest.raises(
+                ValueError, match=r"^another process is training in .*run; wait for it, or stop it first$"
+            ):
+                train(recipe(), splits(), tmp_path / "run", source=SOURCE, resume=True)
+
+    train(recipe(), splits(), tmp_path / "whole", source=SOURCE)
+    train(recipe(), splits(), tmp_path / "run", source=SOURCE, watch=watch)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
