@@ -1,9 +1,10 @@
 """`triscale train`: a network from scratch, in a run folder that survives anything."""
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from triscale.arch import Coefficients, NetworkSpec, Resolution, scale
 from triscale.cli.leaving import signals_held, sigterm_ends
@@ -12,10 +13,13 @@ from triscale.cli.options import json_option, nearest, option, positional
 from triscale.cost import Precision
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from triscale.data.dataset import Splits
     from triscale.train.recipe import Recipe
     from triscale.train.resources import Resources
     from triscale.train.run_folder import DataSource
+    from triscale.train.setting import Watch
 
 EXAMPLE = """triscale train photos/ -o runs/photos epochs=50 optimizer.kind=adamw
 triscale train fashion-mnist --depth 0.5 --width 0.5 --recipe small
@@ -54,6 +58,8 @@ class Options:
     plain: bool = option("leave our own kernels out", default=False)
     checkpoint_every: float = option("seconds between checkpoints", metavar="S", default=300.0)
     keep_checkpoints: int = option("how many stay", metavar="N", default=3)
+    tensorboard: bool = option("write TensorBoard events, or fail (written where installed)", default=False)
+    no_tensorboard: bool = option("write no TensorBoard events", default=False)
     json: bool = json_option()
 
 
@@ -178,14 +184,27 @@ def _run(options: Options) -> None:
 
 
 def _train(options: Options, recipe: "Recipe", data: "Splits", source: "DataSource") -> None:
-    from triscale.cli.train_view import shown
+    from triscale.cli.train_end import tell_end
+    from triscale.cli.train_view import Subject, shown
     from triscale.train.run import train
 
-    path = _folder(options, recipe, source)
-    with shown(path, json=options.json) as watch:
-        outcome = train(
-            recipe, data, path, source=source, resources=_resources(options), resume=options.resume, watch=watch
-        )
+    path, resources = _folder(options, recipe, source), _resources(options)
+    subject = Subject(
+        path=path,
+        recipe=recipe,
+        resources=resources,
+        recipe_name=options.recipe,
+        data=source.name,
+        classes=len(data.train.class_names),
+        validation_images=len(data.validation.labels),
+    )
+    with shown(subject, json=options.json) as tell, _tensorboard(options, path) as draw:
+
+        def watch(event: str, step: int, values: dict[str, Any]) -> None:
+            tell(event, step, values)
+            draw(event, step, values)
+
+        outcome = train(recipe, data, path, source=source, resources=resources, resume=options.resume, watch=watch)
     if outcome.stopped_by is not None:
         print(
             f"stopped after update {outcome.step} of {outcome.total_steps}; go on with\n"
@@ -193,3 +212,14 @@ def _train(options: Options, recipe: "Recipe", data: "Splits", source: "DataSour
             file=sys.stderr,
         )
         raise SystemExit(128 + outcome.stopped_by)
+    if int(os.environ.get("RANK", "0")) == 0:
+        tell_end(subject, data.train.class_names, outcome.validation, json=options.json)
+
+
+def _tensorboard(options: Options, path: Path) -> "AbstractContextManager[Watch]":
+    """Writes what TensorBoard shows into the run folder, where it is installed."""
+    from triscale.train.tensorboard import available, silent, tensorboard_events
+
+    if options.no_tensorboard or not (options.tensorboard or available()):
+        return silent()
+    return tensorboard_events(path / "tensorboard")

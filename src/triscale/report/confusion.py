@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ class Confusion:
     def shares(self) -> npt.NDArray[np.float64]:
         """Each row divided by its sum; a class without images has zeros."""
         totals = self.counts.sum(1, keepdims=True)
-        return np.divide(self.counts, totals, out=np.zeros(self.counts.shape), where=totals > 0)
+        shares: npt.NDArray[np.float64] = self.counts / np.maximum(totals, 1)
+        return shares
 
     @property
     def top1(self) -> float:
@@ -82,8 +84,8 @@ def _draw_matrix(axes: "Axes", confusion: Confusion) -> None:
     names = [_short(name) for name in confusion.class_names]
     font = 10 if size <= NUMBERED else max(5, 11 - size // 8)
     straight = size <= NUMBERED and max(map(len, names)) <= 4
-    axes.set_xticks(range(size), names, rotation=0 if straight else 90, fontsize=font)
-    axes.set_yticks(range(size), names, fontsize=font)
+    axes.set_xticks(range(size), names, rotation=0 if straight else 90, fontsize=font, parse_math=False)
+    axes.set_yticks(range(size), names, fontsize=font, parse_math=False)
     axes.tick_params(length=0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("label")
@@ -120,7 +122,7 @@ def _draw_pairs(axes: "Axes", confusion: Confusion) -> None:
         y = row + 0.3
         words = (_short(pair.label), _short(pair.taken_for), f"{pair.images:,}")
         for (x, side, _), word in zip(columns, words, strict=False):
-            axes.text(x, y, word, ha=side, va="center", fontsize=10)
+            axes.text(x, y, word, ha=side, va="center", fontsize=10, parse_math=False)
         axes.barh([y], [0.15 * pair.share / widest], left=0.77, height=0.6, color="#4477aa")
         axes.text(0.775 + 0.15 * pair.share / widest, y, f"{pair.share:.0%}", va="center", fontsize=9)
     if not pairs:
@@ -141,13 +143,15 @@ def confusion_figure(confusion: Confusion, *, title: str = "") -> "Figure":
     (_draw_matrix if matrix else _draw_pairs)(axes, confusion)
     summary = f"{confusion.counts.sum():,} images, top-1 {confusion.top1:.2%}"
     heading = summary if matrix else f"{summary}: the most confused of {size:,} classes"
-    figure.suptitle(f"{title}\n{heading}" if title else heading, fontsize=11)
+    figure.suptitle(f"{title}\n{heading}" if title else heading, fontsize=11, parse_math=False)
     return figure
 
 
 def draw_confusion(confusion: Confusion, path: Path, *, title: str = "") -> None:
     """Write a PNG of `confusion_figure`."""
-    with atomic_path(path) as temporary:
+    with warnings.catch_warnings(), atomic_path(path) as temporary:
+        # Names in scripts that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         confusion_figure(confusion, title=title).savefig(temporary, format="png", dpi=100, facecolor="white")
 
 

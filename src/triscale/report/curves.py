@@ -49,9 +49,8 @@ class Curves:
 
 
 def _points(rows: Iterable[Mapping[str, Any]], name: str) -> tuple[Point, ...]:
-    found = ((row.get("epoch"), row.get(name)) for row in rows)
     # A loss that is not finite stands in the log as text.
-    return tuple(Point(float(x), float(y)) for x, y in found if _number(x) and _number(y))
+    return tuple(Point(row["epoch"], row[name]) for row in rows if _number(row.get("epoch")) and _number(row.get(name)))
 
 
 def _number(value: Any) -> bool:
@@ -163,7 +162,7 @@ def curves_figure(drawn: Curves, *, title: str = "") -> "Figure":
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     rate.set_xlim(left=0)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
 
 

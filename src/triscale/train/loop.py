@@ -252,6 +252,7 @@ class Loop:
                 progress.best_top1, progress.best_loss, progress.best_step = top1, loss, state.step
                 self._keep({"epoch": epoch, "minival_top1": found.top1})
             values["best_minival_top1"] = progress.best_top1
+            values["best_epoch"] = progress.best_step // self.steps_per_epoch
         progress.epoch_loss, progress.epoch_correct, progress.epoch_images = 0.0, 0, 0
         self._note("epoch", **values)
         # Epochs shorter than it takes to write a checkpoint do not wait for it.

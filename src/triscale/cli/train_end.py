@@ -1,0 +1,93 @@
+"""What a finished run leaves behind and says: pictures, figures of each class, and what to do next."""
+
+import json as json_format
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from triscale.cli.output import print_pairs
+from triscale.cli.train_view import Subject
+
+if TYPE_CHECKING:
+    from triscale.train.evaluate import Evaluation
+
+FIRST = 3
+"""Broken images named at the end."""
+
+
+def _broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names, in the order in which they were found, each once."""
+    return list(dict.fromkeys(str(row["image"]) for row in rows if row["event"] == "broken image" and "image" in row))
+
+
+def write_pictures(subject: Subject, class_names: tuple[str, ...], found: "Evaluation | None") -> list[str]:
+    """Draw the run's curves and, where it was validated now, its confusions; returns the files' names.
+
+    Nothing of this can undo a finished run: what the disk refuses is told in a line.
+    """
+    from triscale.report.confusion import Confusion, draw_confusion, write_confusion, write_results
+    from triscale.report.curves import draw_curves
+
+    path, title = subject.path, f"{subject.recipe.network.name} on {subject.data}"
+    written = []
+    try:
+        draw_curves(path / "log.jsonl", path / "curves.png", title=title)
+        written.append("curves.png")
+        if found is not None:
+            confusion = Confusion(class_names, found.confusion.cpu().numpy())
+            figures = {"images": found.images, "top1": found.top1, "top5": found.top5, "loss": found.loss}
+            write_results(path / "results.json", figures, confusion)
+            write_confusion(confusion, path / "confusion.csv")
+            draw_confusion(confusion, path / "confusion.png", title=title)
+            written += ["confusion.png", "confusion.csv", "results.json"]
+    except (OSError, ValueError) as error:
+        print(f"triscale train: the model is whole, a picture is missing: {error}", file=sys.stderr)
+    return written
+
+
+def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of what came out of the run that wrote `rows` into its log."""
+    from triscale.report.curves import curves
+
+    pairs = []
+    last = next((row for row in reversed(rows) if row["event"] == "validation"), None)
+    if last is not None:
+        images = f"on {last['validation_images']:,} images"
+        pairs.append(
+            ("validation", f"top-1 {last['validation_top1']:.2%}, top-5 {last['validation_top5']:.2%} {images}")
+        )
+    best = curves(rows).best
+    if best is not None:
+        pairs.append(("best held out", f"top-1 {best.value:.2%} after epoch {best.epoch:g}"))
+    if broken := _broken(rows):
+        more = ", ..." if len(broken) > FIRST else ""
+        names = ", ".join(broken[:FIRST])
+        pairs.append(("broken images", f"{len(broken):,}: {names}{more}"))
+        pairs.append(("", f"find all with: triscale check {shlex.quote(subject.data)}"))
+    model = subject.path / "model.safetensors"
+    pairs.append(("model", str(model)))
+    if written:
+        pairs.append(("beside it", ", ".join(written)))
+    pairs.append(("next", f"triscale predict IMAGE --model {shlex.quote(str(model))}"))
+    return pairs
+
+
+def tell_end(subject: Subject, class_names: tuple[str, ...], found: "Evaluation | None", *, json: bool) -> None:
+    """Write the pictures and print the summary, or one more line of JSON."""
+    from triscale.run_log import read_log
+
+    written = write_pictures(subject, class_names, found)
+    rows = read_log(subject.path / "log.jsonl")
+    if json:
+        broken = _broken(rows)
+        row = {
+            "event": "finished",
+            "model": str(subject.path / "model.safetensors"),
+            "files": [str(subject.path / name) for name in written],
+            "broken_images": len(broken),
+        }
+        print(json_format.dumps(row, ensure_ascii=False))
+        return
+    print()
+    print_pairs(summary(subject, rows, written))
