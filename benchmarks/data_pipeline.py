@@ -4,10 +4,13 @@
 
 Photographs of scikit-image and scikit-learn, enlarged and grained, are saved at 500 x 375, about the size of
 ImageNet's, and at 2000 x 1500; `--folder` takes the JPEGs of a folder instead. Every contender opens the same files and
-ends with uint8 pixels of 224 x 224 after a random resized crop (bicubic), a flip and, where named, AutoAugment:
-torchvision's and timm's run the policy of the AutoAugment paper, Triscale v0, which the EfficientNet authors ran.
-Normalising is left out for all. `crop` rows leave the policy out. Contenders take turns; speeds are the medians over
-rounds, in processor time, so that other programs on the machine do not count.
+makes a random resized crop of 224 x 224 (bicubic), a flip and, where named, AutoAugment: torchvision's and timm's run
+the policy of the AutoAugment paper, Triscale v0, which the EfficientNet authors ran.
+
+`input` rows end with a network's input, normalised float32, as the pipelines of torchvision and timm are mostly used;
+Triscale's then counts the normalising of each image, though training does it on the device. The other rows end with
+uint8 pixels for all. Contenders take turns; speeds are the medians over rounds, in processor time, so that other
+programs on the machine do not count.
 """
 
 import argparse
@@ -28,11 +31,12 @@ import torch
 from PIL import Image
 
 from tests.peers import import_timm, import_torchvision
-from triscale.arch.preprocessing import Preprocessing
+from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from triscale.arch.spec import square
 from triscale.data.augmentation import Augmentation, Policy
 from triscale.data.randomness import Purpose, generator
 from triscale.data.transform import TrainTransform
+from triscale.models.inputs import Normalise
 
 SIZES = {"500x375": (500, 375), "2000x1500": (2000, 1500)}
 FILES = {"500x375": 60, "2000x1500": 12}
@@ -73,6 +77,19 @@ def triscale(policy: Policy) -> Contender:
     return read
 
 
+def triscale_input(policy: Policy) -> Contender:
+    """The same, and what training does on the device, image by image."""
+    read = triscale(policy)
+    normalise = Normalise(Preprocessing(square(RESOLUTION)))
+
+    def make(path: Path, epoch: int) -> object:
+        pixels = read(path, epoch)
+        assert isinstance(pixels, np.ndarray)
+        return normalise(torch.from_numpy(pixels[None]))
+
+    return make
+
+
 def by_pillow(path: Path) -> Image.Image:
     """How torchvision's and timm's datasets open a file."""
     with path.open("rb") as file:
@@ -86,24 +103,32 @@ def contenders() -> dict[str, dict[str, Contender]]:
     from timm.data import create_transform
     from torchvision import transforms
 
-    def of_torchvision(*policy: object) -> Contender:
+    as_pixels = (transforms.PILToTensor(),)
+    as_input = (transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD))
+
+    def of_torchvision(*policy: object, ending: tuple[object, ...] = as_pixels) -> Contender:
         crop = transforms.RandomResizedCrop(RESOLUTION, interpolation=transforms.InterpolationMode.BICUBIC)
-        steps = (crop, transforms.RandomHorizontalFlip(), *policy, transforms.PILToTensor())
+        steps = (crop, transforms.RandomHorizontalFlip(), *policy, *ending)
         composed = transforms.Compose(steps)
         return lambda path, _: composed(by_pillow(path))
 
-    def of_timm(policy: str | None) -> Contender:
+    def of_timm(policy: str | None, *, normalised: bool = False) -> Contender:
         composed = create_transform(
             RESOLUTION,
             is_training=True,
             auto_augment=policy,
             interpolation="bicubic",
             color_jitter=None,
-            use_prefetcher=True,  # ends with uint8 pixels
+            use_prefetcher=not normalised,  # timm's prefetcher takes uint8 pixels
         )
         return lambda path, _: composed(by_pillow(path))
 
     return {
+        "crop, AutoAugment, input": {
+            "triscale": triscale_input(Policy.AUTOAUGMENT),
+            "torchvision": of_torchvision(transforms.AutoAugment(), ending=as_input),
+            "timm": of_timm("original", normalised=True),
+        },
         "crop, AutoAugment": {
             "triscale": triscale(Policy.AUTOAUGMENT),
             "torchvision": of_torchvision(transforms.AutoAugment()),

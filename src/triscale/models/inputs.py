@@ -15,4 +15,8 @@ class Normalise:
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, C) as float32 (N, C, H, W), channels-last in memory, mean 0 and std 1 by channel."""
-        return torch.sub(images, self._mean).div_(self._std).permute(0, 3, 1, 2)
+        # Row by row, since elementwise kernels are slow where the innermost dimension holds three values.
+        width = images.shape[2]
+        rows = images.flatten(2).to(torch.float32)
+        rows.sub_(self._mean.repeat(width)).div_(self._std.repeat(width))
+        return rows.view(images.shape).permute(0, 3, 1, 2)
