@@ -126,7 +126,8 @@ class TrainState:
 
     def largest_checkpoint_bytes(self) -> int:
         """What no checkpoint of this state exceeds: eight times the network, and names."""
-        network_bytes: int = sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values())
+        tensors = self.network.state_dict().values()
+        network_bytes: int = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return 8 * network_bytes + (64 << 20)
 
     def restore(self, checkpoint: Checkpoint) -> None:

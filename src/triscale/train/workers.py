@@ -79,14 +79,18 @@ class Guarded:
 
 def unguarded(items: Iterator[Any]) -> Iterator[Any]:
     """What was read; raises what a `Guarded` reader met, and ChildProcessError where a worker process is gone."""
-    try:
-        for item in items:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise ChildProcessError(
-            "a process that read images was killed, perhaps since memory ran out; go on with --resume --workers 0"
-        ) from None
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+            # The last three: it was killed with what it had read still in its hands.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            raise ChildProcessError(
+                "a process that read images was killed, perhaps since memory ran out; go on with --resume --workers 0"
+            ) from None
+        if isinstance(item, Exception):
+            raise item
+        yield item
