@@ -16,6 +16,7 @@ from tests.train.tiny import assert_same_run
 from triscale.arch import NetworkSpec, spec_to_json
 from triscale.arch.rows import conv, mbconv
 from triscale.arch.spec import square
+from triscale.run_log import read_log
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -87,21 +88,37 @@ def words(folder: Path, run: str, *, workers: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(launcher: Launcher, folder: Path) -> tuple[Path, float]:
-    """A run left alone, and the seconds that it took."""
-    started_s = time.perf_counter()
+    """A run left alone, and the seconds from its first update to its last."""
     launcher.start(words(folder, "undisturbed", workers=0), folder / "undisturbed.txt")
     assert launcher.end() == 0, (folder / "undisturbed.txt").read_text()
-    return folder / "undisturbed", time.perf_counter() - started_s
+    rows = read_log(folder / "undisturbed" / "log.jsonl")
+    return folder / "undisturbed", rows[-1]["time_s"] - rows[0]["time_s"]
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def await_moment(log: Path, *, within_s: float, delays: random.Random) -> None:
+    """Return at some moment: of the start, in one case of four, else of the updates, evaluations and checkpoints."""
+    if delays.random() < 0.25:
+        time.sleep(delays.uniform(0.0, 1.0))
+        return
+    before, started_s = size(log), time.monotonic()
+    while size(log) == before and time.monotonic() - started_s < 30:
+        time.sleep(0.005)
+    time.sleep(delays.uniform(0.0, within_s))
 
 
 def train_through_kills(
-    launcher: Launcher, folder: Path, expected: Path, *, kills: int, longest_s: float, workers: int
+    launcher: Launcher, folder: Path, undisturbed: tuple[Path, float], *, kills: int, workers: int
 ) -> dict[str, int]:
-    """Kill runs `kills` times, each at the latest after `longest_s`; all that end are as `expected`.
+    """Kill runs `kills` times; all that end are as the one left alone.
 
     A run that ends before it is killed makes room for another. Returns how many runs ended, at how many different
     places they were killed, and how often in the middle of writing a file.
     """
+    expected, training_s = undisturbed
     delays, killed, written, partial = random.Random(kills + workers), 0, set(), 0
     for number in range(10 * kills):
         run = folder / f"killed-{kills}-{workers}-{number}"
@@ -109,7 +126,7 @@ def train_through_kills(
         while True:
             pid = launcher.start(words(folder, run.name, workers=workers), output)
             if killed < kills:
-                time.sleep(delays.uniform(0.0, longest_s))
+                await_moment(run / "log.jsonl", within_s=training_s / 3, delays=delays)
                 os.kill(pid, signal.SIGKILL)
             code = launcher.end()
             if code != -signal.SIGKILL:
@@ -130,10 +147,7 @@ def train_through_kills(
 def test_kills_change_nothing(
     launcher: Launcher, folder: Path, undisturbed: tuple[Path, float], kills: int, workers: int
 ) -> None:
-    expected, elapsed_s = undisturbed
-    # Workers and their server take time to start.
-    longest_s = elapsed_s / 2 + 3 * (workers > 0)
-    train_through_kills(launcher, folder, expected, kills=kills, longest_s=longest_s, workers=workers)
+    train_through_kills(launcher, folder, undisturbed, kills=kills, workers=workers)
 
 
 @pytest.mark.slow
@@ -141,8 +155,6 @@ def test_kills_change_nothing(
 def test_fifty_kills_change_nothing(
     launcher: Launcher, folder: Path, undisturbed: tuple[Path, float], kills: int, workers: int
 ) -> None:
-    expected, elapsed_s = undisturbed
-    longest_s = elapsed_s / 2 + 2 * (workers > 0)
-    found = train_through_kills(launcher, folder, expected, kills=kills, longest_s=longest_s, workers=workers)
+    found = train_through_kills(launcher, folder, undisturbed, kills=kills, workers=workers)
     print(found)
     assert found["places"] > 10
