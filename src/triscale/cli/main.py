@@ -13,6 +13,7 @@ VERBS = {
     "describe": "one network's stage table, cost and memory",
     "scale": "the largest network inside a budget, or at a given phi",
     "train": "a network from scratch, by the paper's recipe or another",
+    "benchmark": "how fast this machine trains, and what is the limit",
     "predict": "labels with probabilities for images",
     "convert": "weights from and to timm, torchvision and others",
     "check": "broken, repeated and unbalanced images, before training",

@@ -193,7 +193,7 @@ def _train(options: Options, recipe: "Recipe", data: "Splits", source: "DataSour
         path=path,
         recipe=recipe,
         resources=resources,
-        recipe_name=options.recipe,
+        recipe_name=options.recipe or (options.data and _fitting_recipe(recipe.network, images=len(data.train.labels))),
         data=source.name,
         classes=len(data.train.class_names),
         validation_images=len(data.validation.labels),

@@ -2,6 +2,7 @@
 
 import json as json_format
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from triscale.cli.options import WIDTH
 from triscale.cli.train_pace import Pace, about, clock
 from triscale.cost import network_cost, training_memory
 
@@ -26,7 +28,7 @@ NAMED = 5
 REDRAWN_EVERY_S = 0.2
 ESTIMATED_AFTER_S = 10.0
 """A run's whole time is told after so long, where it takes much longer than that."""
-COLUMNS = "epoch   loss   top-1    held out:  top-1    top-5     images/s   elapsed"
+COLUMNS = "epoch   loss   top-1  held out: top-1   top-5      images/s    elapsed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def epoch_line(pace: Pace, values: Mapping[str, Any], *, elapsed_s: float) -> st
     held_out = " " * 26
     if "minival_top1" in values:
         star = "*" if values.get("best_epoch") == values["epoch"] else " "
-        held_out = f"{values['minival_top1']:18.2%} {star}{values['minival_top5']:7.2%}"
+        held_out = f"{values['minival_top1']:16.2%} {values['minival_top5']:7.2%} {star}"
     rate = pace.epoch_images_per_s
     speed = f"{rate:,.0f}" if rate is not None else ""
     return (
@@ -134,7 +136,9 @@ class Teller:
         self.pace.hear(event, step, values, now_s=now_s)
         if event == "started":
             for name, value in header(self.subject, values):
-                self.say(f"{name + ':':12}{value}")
+                lines = textwrap.wrap(value, WIDTH - 12, break_on_hyphens=False, break_long_words=False)
+                for index, line in enumerate(lines):
+                    self.say(f"{'' if index else name:12}{line}")
         elif event == "step":
             self._estimate(now_s)
         elif event == "epoch":
@@ -162,7 +166,7 @@ class Teller:
             return
         self.estimated = True
         if left_s > ESTIMATED_AFTER_S:
-            self.say(f"{'time:':12}about {about(left_s)} to go at this rate")
+            self.say(f"{'time':12}about {about(left_s)} to go at this rate")
 
 
 def bar(pace: Pace, *, now_s: float) -> "RenderableType":

@@ -95,7 +95,7 @@ def tensorboard_events(folder: Path) -> Iterator[Watch]:
     from torch.utils.tensorboard import SummaryWriter
 
     def make_writer(purge_step: int | None) -> Any:
-        return SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(folder), purge_step=purge_step)
 
     events = _Events(make_writer)
     try:
