@@ -1,6 +1,8 @@
 """Several processes that train one network: who takes part, and what they agree on."""
 
 import os
+import time
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; evaluation and checkpoints may keep one of them busy."""
@@ -79,13 +82,54 @@ def joined_world(device: torch.device) -> Iterator[World]:
         yield World()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    shared, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    store = _own_store(shared, rank=rank, size=size)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         control = distributed.new_group(backend="gloo", timeout=PATIENCE) if backend == "nccl" else None
         with _common_warnings_ignored():
             yield World(distributed.get_rank(), distributed.get_world_size(), control)
     finally:
         distributed.destroy_process_group()
+
+
+def _own_store(store: Store, *, rank: int, size: int) -> Store:
+    """A part of `store` that only the present processes know.
+
+    torchrun keeps one store over its restarts, and gloo would look for the processes of the time before: they left
+    their addresses in it. Nothing that torchrun tells a process is common to the new ones alone, on all machines, so
+    the leading process hands out a word to everyone who is alive to answer.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"ask/{rank}", own)
+        word = _answer(store, f"word/{own}")
+        store.set(f"heard/{word}/{rank}", "")
+    else:
+        word = own
+        waiting = set(range(1, size))
+        until_s = time.monotonic() + PATIENCE.total_seconds()
+        while waiting:
+            for other in waiting:
+                if store.check([f"ask/{other}"]):
+                    store.set(f"word/{str(store.get(f'ask/{other}'), 'ascii')}", word)
+            waiting = {other for other in waiting if not store.check([f"heard/{word}/{other}"])}
+            _pause(until_s)
+    return PrefixStore(word, store)
+
+
+def _answer(store: Store, key: str) -> str:
+    until_s = time.monotonic() + PATIENCE.total_seconds()
+    while not store.check([key]):
+        _pause(until_s)
+    return str(store.get(key), "ascii")
+
+
+def _pause(until_s: float) -> None:
+    """Waits in Python, so that a signal to stop is heard, and not beyond `until_s`."""
+    if time.monotonic() > until_s:
+        raise TimeoutError(f"not all processes of this run came within {PATIENCE}; start it anew with --resume")
+    time.sleep(0.02)
 
 
 @contextmanager
