@@ -1,17 +1,15 @@
 """kill -9 at any moment, again and again: the weights at the end are those of a run that nobody touched."""
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.train.launched import Launcher, launched
 from tests.train.tiny import assert_same_run
 from triscale.arch import NetworkSpec, spec_to_json
 from triscale.arch.rows import conv, mbconv
@@ -31,47 +29,10 @@ SETTINGS = ("epochs=6", "batch_size=16", "batch_norm_images=8", "minival=16", "e
 DATA = "synthetic:classes=4,images=96,size=28,jpeg=0,pictures=96"
 
 
-class Launcher:
-    """Forks of a process that has imported everything."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.train.launcher"]
-        environment = {**os.environ, "PYTHONWARNINGS": "error"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=os.curdir
-        )
-
-        assert self._answer() == "ready"
-
-    def start(self, words: list[str], output: Path) -> int:
-        """The process's id, its own until `end`."""
-        self._ask(json.dumps({"words": words, "output": str(output)}))
-        return int(self._answer())
-
-    def end(self) -> int:
-        """The exit code of what was started, negative for a signal."""
-        self._ask("")
-        return os.waitstatus_to_exitcode(int(self._answer()))
-
-    def _ask(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[Launcher]:
-    launched = Launcher()
-    yield launched
-    assert launched.process.stdin is not None
-    assert launched.process.stdout is not None
-    launched.process.stdin.close()
-    launched.process.wait(30)
-    launched.process.stdout.close()
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
