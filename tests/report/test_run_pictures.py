@@ -34,7 +34,7 @@ def log() -> list[dict[str, Any]]:
                 "minival_loss": 2 / epoch,
                 "train_top1": epoch / 10,
                 "minival_top1": min(epoch, 2) / 8,
-            }  # fmt: skip
+            }
         )
     rows.insert(5, {"event": "resumed", "step": 20})
     rows.append({"event": "validation", "step": 30, "validation_top1": 0.2})

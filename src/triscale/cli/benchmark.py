@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triscale.train.recipe import Recipe
 
 EXAMPLE = """triscale benchmark train
-triscale benchmark train --network efficientnet-b4 --batch 64 --precision bfloat16
+triscale benchmark train --network efficientnet-b4 --batch 64
 triscale benchmark train --data photos/ --workers 4 --json"""
 
 
