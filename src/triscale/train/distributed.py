@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; evaluation and checkpoints may keep one of them busy."""
@@ -82,7 +83,7 @@ def joined_world(device: torch.device) -> Iterator[World]:
         yield World()
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    shared, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    shared, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     store = _own_store(shared, rank=rank, size=size)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:

@@ -1,6 +1,7 @@
 """How many images fit the memory together: proposed by the memory model, confirmed by a trial."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ MOST_IMAGES: Final = 128
 """More together make no device faster, and take batch-norm statistics of an ImageNet run from too much of a batch."""
 USED_SHARE: Final = 0.8
 """Of the free memory; the rest is for convolutions' workspaces and whoever else runs."""
+_SHORTAGES: Final = ("can't allocate memory", "not enough memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""In messages of torch's CPU allocators, of CUDA, and of cuBLAS and cuDNN."""
 
 
 class OutOfMemory(ValueError):
@@ -33,17 +36,38 @@ def free_memory_bytes(device: torch.device) -> int:
     if meminfo.exists():
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and (words := limit.read_text().strip()) != "max":
-        free = min(free, int(words) - int(used.read_text()))
-    return free
+    return min([free, *_left_by_control_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _left_by_control_groups(membership: Path, root: Path) -> Iterator[int]:
+    """What this process's control group and each one around it leave; file cache counts as free, as it gives way."""
+    if not membership.exists():
+        return
+    for line in membership.read_text().splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            top, limit_file, used_file = root, "memory.max", "memory.current"
+        elif controllers == "memory":
+            top, limit_file, used_file = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        own = top / name.lstrip("/")
+        # In a container the name may be one that only the host sees; the container's own group is then the top.
+        for group in (own, *own.parents) if own.is_relative_to(top) else (top,):
+            limit, used, counts = group / limit_file, group / used_file, group / "memory.stat"
+            if limit.exists() and used.exists() and (words := limit.read_text().strip()) != "max":
+                rows = dict(row.split() for row in counts.read_text().splitlines()) if counts.exists() else {}
+                cached = int(rows.get("total_inactive_file", rows.get("inactive_file", 0)))
+                yield max(0, int(words) - int(used.read_text()) + cached)
+            if group == top:
+                break
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, on any device, says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGES)
 
 
 def _candidates(recipe: Recipe, world_size: int) -> list[int]:

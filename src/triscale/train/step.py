@@ -104,7 +104,8 @@ class Updater:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             logits = self.model(images)
         self.statistics.collect()
-        loss_sum = smoothed_cross_entropy(logits.float(), labels, smoothing=self.label_smoothing, reduction="sum")
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss_sum = smoothed_cross_entropy(logits, labels, smoothing=self.label_smoothing, reduction="sum")
         with torch.no_grad():
             self.tally.add(loss_sum.detach(), (logits.argmax(1) == labels).sum(), len(labels))
         # Processes' gradients are averaged, not added.
