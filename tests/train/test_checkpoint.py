@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from safetensors import safe_open
 from safetensors.torch import save
 
 from tests.train.tiny import SOURCE, assert_same_run, recipe, splits
@@ -224,3 +225,23 @@ def test_a_writer_copies_before_training_goes_on(tmp_path: Path) -> None:
     found = read_checkpoint(checkpoint_files(tmp_path)[0], limit_bytes=LIMIT)
     assert found.step == 19
     assert torch.all(found.tensors["network/a"] == 19)
+
+
+def test_a_checkpoint_is_a_safetensors_file(tmp_path: Path) -> None:
+    """Their own reader finds every kind of tensor as it was, in whatever order its elements lay in memory."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "half": torch.randn(3, generator=generator).half(),
+        "weight": torch.randn(2, 3, 5, 5, generator=generator).to(memory_format=torch.channels_last),
+        "count": torch.tensor(7),
+        "step": torch.tensor(7.0),
+        "nothing": torch.zeros(0, 4),
+        "brain": torch.randn(5, generator=generator).bfloat16(),
+        "double": torch.randn(1, generator=generator).double(),
+    }
+    path = write_checkpoint(tmp_path, Checkpoint(5, tensors, {"best_top1": 0.5, "name": "\u00e9"}), keep=1, reach=1)
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == set(tensors)
+        assert json.loads(file.metadata()["progress"]) == {"best_top1": 0.5, "name": "\u00e9"}
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(file.get_tensor(name), tensor.contiguous(), rtol=0, atol=0)

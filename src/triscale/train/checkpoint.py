@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from triscale.arch.codec import parse_json
@@ -20,6 +21,13 @@ from triscale.storage import atomic_path
 
 _NAME: Final = re.compile(r"step-(\d{9})-([0-9a-f]{32})\.safetensors")
 _DIGEST_BYTES: Final = 16
+_DTYPES: Final = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
 
 
 class Checkpoint(NamedTuple):
@@ -37,8 +45,31 @@ class Damaged(ValueError):
     """A checkpoint whose bytes are not those that were written."""
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
+def _digest(*pieces: bytes | memoryview) -> str:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """A safetensors file: its header, then the tensors' own memory, so that nobody waits while it is copied.
+
+    The format: 8 bytes with the header's length, the header as JSON with each tensor's kind, shape and place, the
+    tensors one after the other. Those with the largest elements come first, so that all lie at multiples of them.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    pieces: list[bytes | memoryview] = []
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        piece: memoryview = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+        place = [end, end + piece.nbytes]
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": place}
+        pieces.append(piece)
+        end = place[1]
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little") + text, *pieces]
 
 
 def checkpoint_step(path: Path) -> int:
@@ -74,14 +105,21 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int, reach: 
     on the disk. Raises OSError, naming the file, where the disk is full.
     """
     metadata = {"step": str(checkpoint.step), "progress": json.dumps(checkpoint.progress, allow_nan=False)}
-    data = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, metadata)
+    pieces = _pieces(checkpoint.tensors, metadata)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{checkpoint.step:09d}-{_digest(data)}.safetensors"
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    path = folder / f"step-{checkpoint.step:09d}-{_digest(*pieces)}.safetensors"
+    with atomic_path(path) as temporary, temporary.open("wb", buffering=0) as file:
+        for piece in pieces:
+            _write_all(file, memoryview(piece))
     for old in _superfluous(checkpoint_files(folder), newest=checkpoint.step, keep=keep, reach=reach):
         old.unlink(missing_ok=True)
     return path
+
+
+def _write_all(file: FileIO, data: memoryview) -> None:
+    """One call may write only a part."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _read_bytes(path: Path, *, limit_bytes: int) -> bytes:

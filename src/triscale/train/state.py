@@ -175,8 +175,8 @@ class TrainState:
         """Whether all weights, statistics and averages are numbers; waits for the device."""
         judged = {} if self.average is None else self.average.tensors
         tensors = [t for t in [*self.network.state_dict().values(), *judged.values()] if t.is_floating_point()]
-        largest = torch.stack(torch._foreach_norm(tensors, torch.inf))
-        return bool(largest.isfinite().all())
+        # Sums of numbers of any use are finite, and a fifth of the work of looking at each.
+        return bool(torch.stack([tensor.sum() for tensor in tensors]).isfinite().all())
 
 
 def _prefixed(prefix: str, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
