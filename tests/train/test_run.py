@@ -15,7 +15,7 @@ from triscale.data.dataset import ArrayDataset, Splits
 from triscale.models.files import load_model
 from triscale.models.inputs import Normalise
 from triscale.recipes import small
-from triscale.train import DataSource, Recipe, Resources, train
+from triscale.train import DataSource, OptimizerSettings, Recipe, Resources, train
 from triscale.train.log import read_log
 from triscale.train.run_folder import RunFolder
 
@@ -129,6 +129,19 @@ def test_resources_do_not_change_what_is_learnt(
     )
     for name, tensor in plain.items():
         torch.testing.assert_close(tensor, other[name], msg=name)
+
+
+@pytest.mark.slow
+def test_compiling_changes_rounding_alone(data: Splits, recipe: Recipe, tmp_path: Path) -> None:
+    # The paper's optimizer: AdamW would make steps of rounding errors in weights whose gradient is zero.
+    network = replace(recipe.network, dropout=0.3, stochastic_depth_rate=0.3)
+    short = replace(recipe, epochs=1, network=network, optimizer=OptimizerSettings())
+    for name, resources in (("plain", Resources()), ("compiled", Resources(compile=True))):
+        train(short, data, tmp_path / name, source=SOURCE, resources=resources)
+    expected = load_model(tmp_path / "plain" / "model.safetensors").network.state_dict()
+    found = load_model(tmp_path / "compiled" / "model.safetensors").network.state_dict()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_refusals(data: Splits, recipe: Recipe, tmp_path: Path) -> None:

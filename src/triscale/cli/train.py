@@ -205,14 +205,16 @@ def _train(options: Options, recipe: "Recipe", data: "Splits", source: "DataSour
             draw(event, step, values)
 
         outcome = train(recipe, data, path, source=source, resources=resources, resume=options.resume, watch=watch)
+    leads = int(os.environ.get("RANK", "0")) == 0
     if outcome.stopped_by is not None:
-        print(
-            f"stopped after update {outcome.step} of {outcome.total_steps}; go on with\n"
-            f"  triscale train -o {path} --resume",
-            file=sys.stderr,
-        )
+        if leads:
+            print(
+                f"stopped after update {outcome.step} of {outcome.total_steps}; go on with\n"
+                f"  triscale train -o {path} --resume",
+                file=sys.stderr,
+            )
         raise SystemExit(128 + outcome.stopped_by)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if leads:
         tell_end(subject, data.train.class_names, outcome.validation, json=options.json)
 
 

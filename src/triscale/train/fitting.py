@@ -121,6 +121,7 @@ def _fits(recipe: Recipe, resources: Resources, device: torch.device, *, images:
 def _try_update(recipe: Recipe, resources: Resources, device: torch.device, *, images: int) -> None:
     network = build(recipe.network, seed=0).to(device).train()
     network.recompute = resources.recompute
+    network.set_fused(resources.fused)
     optimizer = make_optimizer(network, recipe.optimizer)
     pixels = torch.zeros(images, *recipe.preprocessing.resolution, recipe.network.input_channels, dtype=torch.uint8)
     labels = torch.zeros(images, dtype=torch.int64, device=device)

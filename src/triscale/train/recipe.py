@@ -73,7 +73,7 @@ class Recipe:
     batch_norm_images: int | None = None
     """Images that batch norm takes its statistics from: a batch is cut in groups of so many, on however many devices.
 
-    Left out, it becomes the most that fit the memory at the start of the run, at most 256.
+    Left out, it becomes the most that fit the memory at the start of the run, at most 128.
     """
     minival: float = 0.02
     """Part of the training images held out to choose the best checkpoint by: a fraction below 1, else their number."""

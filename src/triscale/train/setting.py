@@ -63,7 +63,8 @@ def callable_network(network: Network, setting: Setting) -> nn.Module:
         synchronise_statistics(network, own[world.rank // sharing])
     model: nn.Module = network
     if resources.compile:
-        network.compile()
+        # Inductor's own random numbers would drop other features than torch's.
+        network.compile(options={"fallback_random": True})
     if world.size > 1:
         model = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
     return model
