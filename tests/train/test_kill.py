@@ -56,8 +56,8 @@ def undisturbed(launcher: Launcher, folder: Path) -> tuple[Path, float]:
     return folder / "undisturbed", rows[-1]["time_s"] - rows[0]["time_s"]
 
 
-def size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def updates(log: Path) -> int:
+    return log.read_bytes().count(b'"train"') if log.exists() else 0
 
 
 def await_moment(log: Path, *, within_s: float, delays: random.Random) -> None:
@@ -65,8 +65,8 @@ def await_moment(log: Path, *, within_s: float, delays: random.Random) -> None:
     if delays.random() < 0.25:
         time.sleep(delays.uniform(0.0, 1.0))
         return
-    before, started_s = size(log), time.monotonic()
-    while size(log) == before and time.monotonic() - started_s < 30:
+    before, started_s = updates(log), time.monotonic()
+    while updates(log) == before and time.monotonic() - started_s < 5:
         time.sleep(0.005)
     time.sleep(delays.uniform(0.0, within_s))
 
