@@ -25,12 +25,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
-import sklearn.datasets
 import torch
 from PIL import Image
 
 from tests.peers import import_timm, import_torchvision
+from tests.photographs import Files, write_photographs
 from triscale.arch.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from triscale.arch.spec import square
 from triscale.data.augmentation import Augmentation, Policy
@@ -38,33 +37,11 @@ from triscale.data.randomness import Purpose, generator
 from triscale.data.transform import TrainTransform
 from triscale.models.inputs import Normalise
 
-SIZES = {"500x375": (500, 375), "2000x1500": (2000, 1500)}
-FILES = {"500x375": 60, "2000x1500": 12}
+PHOTOGRAPHS = (Files(500, 375, 60), Files(2000, 1500, 12))
 RESOLUTION = 224
 
 Contender = Callable[[Path, int], object]
 """From a path and the number of the pass over the files to the pixels."""
-
-
-def write_photographs(folder: Path) -> dict[str, list[Path]]:
-    """JPEGs of each size, quality 90."""
-    photographs = [
-        skimage.data.coffee(),
-        skimage.data.astronaut(),
-        sklearn.datasets.load_sample_image("china.jpg"),
-        sklearn.datasets.load_sample_image("flower.jpg"),
-    ]
-    chance = np.random.default_rng(0)
-    written: dict[str, list[Path]] = {}
-    for name, size in SIZES.items():
-        written[name] = []
-        for index in range(FILES[name]):
-            picture = np.asarray(Image.fromarray(photographs[index % 4]).resize(size, Image.Resampling.LANCZOS))
-            grain = chance.normal(0, 3, picture.shape).astype(np.float32)
-            path = folder / f"{name}-{index}.jpg"
-            Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(path, quality=90)
-            written[name].append(path)
-    return written
 
 
 def triscale(policy: Policy) -> Contender:
@@ -195,7 +172,7 @@ def main() -> None:
         rows = measure({options.folder.name: paths}, options.rounds)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            rows = measure(write_photographs(Path(folder)), options.rounds)
+            rows = measure(write_photographs(Path(folder), *PHOTOGRAPHS), options.rounds)
     if options.json:
         print(json.dumps(rows))
         return

@@ -22,47 +22,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
-import skimage.data
-import sklearn.datasets
 import torch
 from PIL import Image
 
 from tests.peers import import_timm, import_torchvision
+from tests.photographs import Files, write_photographs
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import square
 from triscale.data.preprocess import preprocess
 from triscale.data.read import read_image
 
-SIZES = {"500x375": (500, 375), "4000x3000": (4000, 3000)}
-FILES = {"500x375": 40, "4000x3000": 4}
+PHOTOGRAPHS = (Files(500, 375, 40), Files(4000, 3000, 4))
 AVERAGING = Preprocessing(square(224))
 SAMPLING = Preprocessing(square(224), antialias=False)
 ENOUGH = (256, 256)
 """Sides of the picture whose 0.875 crop has 224 pixels."""
 
 Contender = Callable[[Path], object]
-
-
-def write_photographs(folder: Path) -> dict[str, list[Path]]:
-    """JPEGs of each size, quality 90."""
-    photographs = [
-        skimage.data.coffee(),
-        skimage.data.astronaut(),
-        sklearn.datasets.load_sample_image("china.jpg"),
-        sklearn.datasets.load_sample_image("flower.jpg"),
-    ]
-    chance = np.random.default_rng(0)
-    written: dict[str, list[Path]] = {}
-    for name, size in SIZES.items():
-        written[name] = []
-        for index in range(FILES[name]):
-            picture = np.asarray(Image.fromarray(photographs[index % 4]).resize(size, Image.Resampling.LANCZOS))
-            grain = chance.normal(0, 3, picture.shape).astype(np.float32)
-            path = folder / f"{name}-{index}.jpg"
-            Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(path, quality=90)
-            written[name].append(path)
-    return written
 
 
 def contenders() -> dict[str, Contender]:
@@ -101,7 +77,7 @@ def measure(rounds: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     competing = contenders()
     with tempfile.TemporaryDirectory() as folder:
-        for size, paths in write_photographs(Path(folder)).items():
+        for size, paths in write_photographs(Path(folder), *PHOTOGRAPHS).items():
             speeds: dict[str, list[float]] = {name: [] for name in competing}
             for contender in competing.values():
                 contender(paths[0])

@@ -34,7 +34,9 @@ LAYERS = {
     "cost": Layer("arch"),
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost run_log scaling storage", "jinja2 matplotlib numpy"),
-    "data": Layer("arch download imagenet storage", "PIL cv2 filelock numpy scipy simplejpeg sklearn torch torchvision"),
+    "data": Layer(
+        "arch download imagenet storage", "PIL cv2 filelock numpy scipy simplejpeg sklearn torch torchvision"
+    ),
     "kernels": Layer(),
     "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
     "explain": Layer("arch models", "PIL numpy torch"),

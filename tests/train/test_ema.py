@@ -126,17 +126,6 @@ def test_half_precision_weights_are_averaged_in_single() -> None:
     assert moved == pytest.approx(1e-4 * (network.weight.item() - before), rel=1e-2)
 
 
-def test_copied_average_takes_the_networks_place() -> None:
-    network = convolutional()
-    average = ExponentialMovingAverage(network)
-    for step in train(network, steps=3):
-        average.update(network, step=step)
-    target = convolutional()
-    average.copy_to(target)
-    for name, tensor in target.state_dict().items():
-        assert torch.equal(tensor, average.tensors[name] if name in AVERAGED else convolutional().state_dict()[name])
-
-
 def test_other_networks_average_is_refused() -> None:
     average = ExponentialMovingAverage(convolutional())
     tensors = dict(average.tensors)

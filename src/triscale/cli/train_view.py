@@ -80,10 +80,22 @@ def header(subject: Subject, started: Mapping[str, Any]) -> list[tuple[str, str]
         ),
         (
             "device",
-            f"{started['device']}{processes}, {group} images at once, about {memory.total_bytes / 2**30:.2f} GiB",
+            f"{started['device']}{processes}, {group} images at once, about {memory.total_bytes / 2**30:.2f} GiB"
+            f"{_kernels(subject, started['device'])}",
         ),
         ("run folder", str(subject.path)),
     ]
+
+
+def _kernels(subject: Subject, device: str) -> str:
+    """Why the compiled kernels stay idle on a CPU; nothing where they work, or were not wanted."""
+    from triscale.models.fused import why_not_fused
+
+    resources = subject.resources
+    if device != "cpu" or not resources.fused or resources.compile:
+        return ""
+    reason = why_not_fused()
+    return "" if reason is None else f"; slower than it could be: {reason}"
 
 
 def epoch_line(pace: Pace, values: Mapping[str, Any], *, elapsed_s: float) -> str:

@@ -59,10 +59,3 @@ class ExponentialMovingAverage:
             raise ValueError("the average is another network's: names or shapes differ")
         for name, tensor in self._tensors.items():
             tensor.copy_(tensors[name])
-
-    @torch.no_grad()
-    def copy_to(self, network: nn.Module) -> None:
-        """Put the average in place of the weights and statistics of `network`."""
-        now = network.state_dict()
-        for name, tensor in self._tensors.items():
-            now[name].copy_(tensor)
