@@ -21,6 +21,7 @@ STARTED: dict[str, Any] = {
     "steps_per_epoch": 4,
     "batch_norm_images": 8,
     "device": "cpu",
+    "precision": "float32",
     "processes": 1,
 }
 LOOK: dict[str, Any] = {

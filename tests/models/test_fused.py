@@ -79,11 +79,34 @@ def randomised(network: Network) -> Network:
     return network
 
 
-def images_of(count: int, channels: int, height: int, width: int) -> Tensor:
-    """From a seed with which no activation's kink lies within rounding of a value."""
-    generator = torch.Generator().manual_seed(0)
+def images_of(count: int, channels: int, height: int, width: int, *, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
     images = torch.randn(count, channels, height, width, generator=generator) + 0.5
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def distance_to_kinks(network: Network, images: Tensor) -> float:
+    """How near a normalised value comes to where an activation's slope jumps."""
+    nearest = [float("inf")]
+
+    def look(_module: nn.Module, _inputs: tuple[Tensor, ...], normalised: Tensor) -> None:
+        kinks = {Activation.SILU: [], Activation.RELU: [0], Activation.RELU6: [0, 6]}[network.spec.activation]
+        nearest.extend((normalised - kink).abs().min().item() for kink in kinks)
+
+    network = copy.deepcopy(network).set_fused(False)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(look)
+    torch.manual_seed(7)
+    with torch.no_grad():
+        network.features(images)
+    return min(nearest)
+
+
+def images_off_kinks(network: Network, *shape: int) -> Tensor:
+    """Of images from twenty seeds those whose activations are surest: rounding flips no slope, on any machine."""
+    tried = [images_of(*shape, seed=seed) for seed in range(20)]
+    return max(tried, key=lambda images: distance_to_kinks(network, images))
 
 
 def gradients(network: Network, images: Tensor) -> dict[str, Tensor]:
@@ -100,12 +123,15 @@ def gradients(network: Network, images: Tensor) -> dict[str, Tensor]:
     return {name: tensor.double() for name, tensor in named.items()}
 
 
-def assert_exact(spec: NetworkSpec, images: Tensor, *, expected: set[str], tolerance: float = 2e-5) -> None:
+def assert_exact(
+    spec: NetworkSpec, shape: tuple[int, int, int, int], *, expected: set[str], tolerance: float = 2e-5
+) -> None:
     """Within float32 rounding of float64, relative to each tensor's largest value and a little to the largest gradient.
 
     Gradients that batch norm makes zero, or nearly, are sums of large terms.
     """
     network = randomised(build(spec, seed=1))
+    images = images_off_kinks(network, *shape)
     exact = gradients(copy.deepcopy(network).double().set_fused(False), images.double())
     plain = gradients(copy.deepcopy(network).set_fused(False), images)
     assert ran_fused(network.features(images).sum()) == expected
@@ -130,7 +156,7 @@ def test_mbconv_gradients(kernel: int, stride: int, activation: Activation, se_r
         input_channels=12,
         activation=activation,
     )
-    assert_exact(spec, images_of(3, 12, 11, 14), expected={"FusedMBConv"})
+    assert_exact(spec, (3, 12, 11, 14), expected={"FusedMBConv"})
 
 
 @needs_kernels
@@ -146,7 +172,7 @@ def test_odd_sizes(instruction_set: str, channels: int, height: int, width: int,
         input_channels=channels,
         activation=Activation.SILU,
     )
-    assert_exact(spec, images_of(count, channels, height, width), expected={"FusedMBConv"}, tolerance=1e-4)
+    assert_exact(spec, (count, channels, height, width), expected={"FusedMBConv"}, tolerance=1e-4)
 
 
 @needs_kernels
@@ -154,7 +180,7 @@ def test_odd_sizes(instruction_set: str, channels: int, height: int, width: int,
 def test_whole_networks(instruction_set: str, padding: Padding) -> None:
     assert instruction_set
     spec = replace(SMALL, padding=padding, stochastic_depth_rate=0.4)
-    assert_exact(spec, images_of(5, 3, 33, 33), expected={"FusedMBConv", "FusedNormActivation"}, tolerance=1e-4)
+    assert_exact(spec, (5, 3, 33, 33), expected={"FusedMBConv", "FusedNormActivation"}, tolerance=1e-4)
 
 
 @needs_kernels
@@ -163,7 +189,7 @@ def test_wide_matrices() -> None:
     spec = NetworkSpec(
         "wide", square(24), stages=(mbconv(3, 1, 6, 56, 1, se_ratio=0.25), conv(1, 1, 331)), input_channels=48
     )
-    assert_exact(spec, images_of(2, 48, 24, 24), expected={"FusedMBConv", "FusedNormActivation"})
+    assert_exact(spec, (2, 48, 24, 24), expected={"FusedMBConv", "FusedNormActivation"})
 
 
 @needs_kernels
@@ -283,7 +309,7 @@ def test_other_blocks_keep_their_modules() -> None:
     spec = NetworkSpec(
         "other", square(16), stages=(fused_mbconv(3, 1, 4, 8, 2), separable(3, 1, 16, 1)), input_channels=8
     )
-    assert_exact(spec, images_of(2, 8, 16, 16), expected=set())
+    assert_exact(spec, (2, 8, 16, 16), expected=set())
 
 
 def test_one_value_a_channel_is_refused_as_torch_does() -> None:

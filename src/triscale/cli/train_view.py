@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from triscale.cli.options import WIDTH
 from triscale.cli.train_pace import Pace, about, clock
-from triscale.cost import network_cost, training_memory
+from triscale.cost import Precision, network_cost, training_memory
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,15 +47,13 @@ class Subject:
 
 def header(subject: Subject, started: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a run is about to do, in names and values; `started` is the event's figures."""
-    import torch
-
     recipe = subject.recipe
     spec, cost = recipe.network, network_cost(recipe.network)
     group = started["batch_norm_images"]
     memory = training_memory(
         spec,
         batch_size=group,
-        precision=subject.resources.precision_on(torch.device(started["device"])),
+        precision=Precision(started["precision"]),
         optimizer_slots=1 if recipe.optimizer.kind == "sgd" else 2,
         ema=recipe.ema_decay > 0,
     )

@@ -24,7 +24,7 @@ def fold_batch_norms(network: Network) -> Network:
     """
     if network.folded:
         return network
-    first = next(network.parameters())
+    first = next(network.parameters(), torch.empty(0))  # a network that only pools has none
     folded = assemble(network.spec, folded=True, device=first.device).to(first.dtype)
     state = dict(network.state_dict())
     modules = dict(network.named_modules())

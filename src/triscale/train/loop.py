@@ -107,6 +107,7 @@ class Loop:
             steps_per_epoch=self.steps_per_epoch,
             batch_norm_images=setting.group_images,
             device=str(setting.device),
+            precision=setting.resources.precision_on(setting.device).value,
             processes=setting.world.size,
         )
 
@@ -151,12 +152,12 @@ class Loop:
                 looked_s, batches.waited_s = time.perf_counter(), 0.0
             if stop:
                 raise Stopped
-            if due:
-                self._save(writer)
-                saved_s = time.perf_counter()
             if ends_epoch:
                 self._end_epoch(writer)
                 looked_s = time.perf_counter()
+            if due:
+                self._save(writer)
+                saved_s = time.perf_counter()
         return True
 
     def _train_batches(self) -> Iterator[MicroBatch]:
