@@ -52,6 +52,6 @@ def test_folding_leaves_the_original_alone_and_twice_is_once() -> None:
 
 
 def test_a_network_without_weights_folds_too() -> None:
-    spec = NetworkSpec("pool", square(8), stages=(max_pool(2, 2, 3),), classes=0)
+    spec = NetworkSpec("pool", square(8), stages=(max_pool(3, 2, 3),), classes=0)
     images = random_images(3, 8, 8)
     assert torch.equal(fold_batch_norms(build(spec, seed=0))(images), build(spec, seed=0).eval()(images))

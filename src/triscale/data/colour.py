@@ -98,20 +98,18 @@ def sharpen(image: Pixels, *, factor: float) -> Pixels:
 def equalize(image: Pixels) -> Pixels:
     """Spread each channel's histogram evenly, as Pillow's ImageOps does."""
     planes = cv2.split(image)
-    return _by_channel(planes, [_equalizing(plane) for plane in planes])
+    counts = np.stack([cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel() for plane in planes])
+    return _by_channel(planes, _equalizing(counts))
 
 
-def _equalizing(plane: cv2.typing.MatLike) -> npt.NDArray[np.float64]:
-    counts = cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel()
-    brightest = counts[counts.nonzero()[0][-1]]
-    step = int(plane.size - brightest) // 255
-    if step == 0:
-        return _LEVELS.astype(np.float64)
-    table: npt.NDArray[np.float64] = counts.cumsum(dtype=np.float64)
-    table -= counts
-    table += step // 2
-    table /= step
-    return np.minimum(table, 255, out=table)
+def _equalizing(counts: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Tables (C, 256) from histograms (C, 256)."""
+    at_or_under = counts.cumsum(axis=1, dtype=np.float64)
+    pixels = at_or_under[:, -1:]
+    brightest = counts[np.arange(len(counts)), (at_or_under == pixels).argmax(axis=1), None]
+    step = (pixels - brightest) // 255
+    tables: npt.NDArray[np.float64] = (at_or_under - counts + step // 2) / np.maximum(step, 1)
+    return np.where(step > 0, np.minimum(tables, 255), _LEVELS)
 
 
 def autocontrast(image: Pixels) -> Pixels:

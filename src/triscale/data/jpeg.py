@@ -182,7 +182,13 @@ def divisor_for(header: JpegHeader, minimum_size: tuple[int, int] | None) -> int
 
 
 def decode_jpeg(
-    data: bytes, header: JpegHeader, limits: Limits, *, divisor: int = 1, rows: int | None = None
+    data: bytes,
+    header: JpegHeader,
+    limits: Limits,
+    *,
+    divisor: int = 1,
+    rows: int | None = None,
+    fine_colour: bool = True,
 ) -> Pixels:
     """Decode to RGB (H, W, 3), as stored: not yet upright.
 
@@ -193,6 +199,9 @@ def decode_jpeg(
 
     With `rows` only the first so many rows need be right, before that reduction, and only as much of the picture may
     come back. The pixels are the same; damage further down is not noticed, except that the end marker is missing.
+
+    Colour stored at less than full resolution is interpolated, or with `fine_colour=False` repeated, which takes a
+    twelfth less time.
 
     Any warning of libjpeg is an error, since it means missing or damaged data, except for stray bytes before
     the end marker (`MAX_STRAY_BYTES`) and an odd JFIF version. Damage inside the coded data that still
@@ -208,7 +217,9 @@ def decode_jpeg(
         raise Unreadable(_TRUNCATED)
     source = _with_known_version(data, header) if whole else _with_rows(data, header, stored_rows)
     try:
-        simplejpeg.decode_jpeg(source, space, min_height=height, min_width=width, buffer=stored)
+        simplejpeg.decode_jpeg(
+            source, space, min_height=height, min_width=width, buffer=stored, fastupsample=not fine_colour
+        )
     except ValueError as error:
         if "Could not determine subsampling" in str(error):
             return _decode_odd_sampling(data, limits, divisor)

@@ -57,7 +57,8 @@ def read_crop(
     """Read the part of an image that `choose` picks by the image's height and width: RGB, uint8 (H, W, 3), upright.
 
     Of a JPEG no more is decoded than this needs: no row below the part, and where the part has twice the sides of
-    `target` or more, a half, quarter or eighth of its pixels, so that its edges move to a multiple of as much.
+    `target` or more, a half, quarter or eighth of its pixels, so that its edges move to a multiple of as much. Colour
+    stored at half the resolution is not interpolated where the part has more pixels than `target`: it is averaged.
 
     Raises ImageError as `read_image`, except that damage below the part is not seen, unless it cut off the file's end.
     """
@@ -119,7 +120,9 @@ def _decode_crop(data: bytes, limits: Limits, choose: Callable[[int, int], Box],
     box = choose(height, width)
     divisor = next((d for d in (8, 4, 2) if box.height >= d * target.height and box.width >= d * target.width), 1)
     stored = stored_box(box, height=height, width=width, orientation=header.orientation)
-    pixels = decode_jpeg(data, header, limits, divisor=divisor, rows=stored.top + stored.height)
+    shrinks = box.height * box.width > target.height * target.width
+    rows = stored.top + stored.height
+    pixels = decode_jpeg(data, header, limits, divisor=divisor, rows=rows, fine_colour=not shrinks)
     return upright(cut(pixels, stored.divided(divisor)), orientation=header.orientation)
 
 
