@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -174,6 +175,21 @@ class TestDecodedInPart:
         assert small.shape[:2] == (400 // divisor, 600 // divisor)
         expected = cut(small, Box(48 // divisor, 64 // divisor, 160 // divisor, 240 // divisor))
         assert np.array_equal(read_crop(data, lambda _h, _w: box, target=target), expected)
+
+    def test_colour_of_a_part_that_shrinks(self) -> None:
+        """Repeated in place of interpolated, it is hardly further from the picture before JPEG."""
+        data = jpeg(coffee(), subsampling=SAMPLINGS["4:2:0"])
+        box = Box(50, 100, 300, 300)
+        parts = (
+            read_crop(data, lambda _h, _w: box, target=square(224)),
+            cut(read_image(data), box),
+            cut(coffee(), box),
+        )
+        found, interpolated, original = (
+            cv2.resize(part, (224, 224), interpolation=cv2.INTER_CUBIC).astype(int) for part in parts
+        )
+        assert 0 < abs(found - interpolated).mean() < 1
+        assert abs(found - original).mean() < 1.1 * abs(interpolated - original).mean()
 
     def test_other_formats(self) -> None:
         box = Box(3, 5, 70, 80)

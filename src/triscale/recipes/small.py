@@ -37,9 +37,11 @@ def for_small_images(network: NetworkSpec) -> NetworkSpec:
 def small(network: NetworkSpec) -> Recipe:
     """AdamW and a cosine over 30 epochs, images shifted by up to an eighth and flipped.
 
-    Set `augmentation.flip=false` where left and right matter, as in digits and letters.
+    Set `augmentation.flip=false` where left and right matter, as in digits and letters. On Fashion-MNIST this reaches
+    93.7% in 21 minutes on two cores:
 
-        triscale train fashion-mnist --network efficientnet-b0 --depth 0.5 --width 0.5 --recipe small epochs=16
+        triscale train fashion-mnist --network efficientnet-b0 --depth 0.5 --width 0.5 --recipe small epochs=18 \\
+            augmentation.padding=2
     """
     network = for_small_images(network)
     channels = network.input_channels
