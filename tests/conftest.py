@@ -1,12 +1,15 @@
-"""What every test shares: one thread a worker, Keras on torch, and one hypothesis profile."""
+"""What every test shares: one thread a worker, Ctrl-C heard, Keras on torch, and one hypothesis profile."""
 
 import os
+import signal
 
 from hypothesis import settings
 
 # Workers share the cores; read when torch is first imported, so that tests without torch stay quick.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "torch"
+# A shell has its background jobs ignore Ctrl-C, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A passing change stays passing: examples are the same each time. `--hypothesis-profile=search` draws new ones.
 settings.register_profile("gate", deadline=None, derandomize=True)
