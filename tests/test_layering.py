@@ -35,25 +35,29 @@ LAYERS = {
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost run_log scaling storage", "jinja2 matplotlib numpy"),
     "data": Layer(
-        "arch download imagenet storage", "PIL cv2 filelock numpy scipy simplejpeg sklearn torch torchvision"
+        "arch download imagenet storage", "PIL cv2 datasets filelock numpy scipy simplejpeg sklearn torch torchvision"
     ),
     "kernels": Layer(),
     "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
-    "explain": Layer("arch models", "PIL numpy torch"),
+    "evaluation": Layer("arch data deploy models storage", "numpy torch"),
+    "explain": Layer("arch data models storage", "PIL captum cv2 matplotlib numpy torch"),
     "deploy": Layer(
         "arch cost data kernels models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"
     ),
     "train": Layer("arch cost data models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"),
-    "transfer": Layer("arch data models storage train", "numpy torch"),
+    "transfer": Layer("arch cost data deploy evaluation models scaling storage train", "numpy sklearn torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch data train"),
-    "demo": Layer("arch cost data deploy explain models recipes report scaling search storage train transfer"),
+    "demo": Layer(
+        "arch cost data deploy evaluation explain models recipes report scaling search storage train transfer"
+    ),
     "cli": Layer(ALL, "rich", ours_at_import="arch cli cost scaling"),
 }
 
 # Optional dependencies: each enters through one file, which says what to install when it is missing.
 OPTIONAL = (
-    "h5py nncf onnx onnxruntime onnxscript openvino optuna ray scipy skimage sklearn tensorboard torchvision webdataset"
+    "captum datasets h5py nncf onnx onnxruntime onnxscript openvino optuna ray scipy skimage tensorboard torchvision "
+    "webdataset"
 )
 
 

@@ -77,9 +77,7 @@ def photographs() -> tuple[Path, ...]:
     for package, file in PHOTOGRAPHS:
         spec = find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise ValueError(
-                "the demo's photographs come with scikit-image and scikit-learn: pip install 'triscale[photos]'"
-            )
+            raise ValueError("the demo's photographs come with scikit-image: pip install 'triscale[photos]'")
         found.append(Path(spec.submodule_search_locations[0]) / file)
     return tuple(found)
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from triscale.data.dataset import ImageDataset, Labels, Splits
+from triscale.data.dataset import ImageDataset, Labels, Splits, class_counts, label_text
 from triscale.data.errors import ImageError
 from triscale.data.inspect import DIGEST_BYTES, Look, look_at_all
 from triscale.data.likeness import SMALLEST_SIDE, alike_groups, equal_groups
@@ -131,10 +131,10 @@ def check(
     if resolution is not None and resolution < 1:
         raise ValueError(f"resolution must be at least 1, got {resolution}")
     threads = workers or os.cpu_count() or 1
-    parts = dict(zip(PARTS, splits, strict=True))
+    parts: dict[str, ImageDataset] = dict(zip(PARTS, (splits.train, splits.validation), strict=True))
     labels = {part: dataset.labels for part, dataset in parts.items()}
     total = sum(map(len, labels.values()))
-    looks = (look for dataset in splits for look in look_at_all(dataset, workers=threads))
+    looks = (look for dataset in parts.values() for look in look_at_all(dataset, workers=threads))
     records, kinds, errors = _collect(watch(looks, total), [len(labels[part]) for part in PARTS])
     names = _Names(parts, labels)
     height, width = records["height"].astype(np.float64), records["width"].astype(np.float64)
@@ -143,7 +143,7 @@ def check(
     return Report(
         class_names=splits.train.class_names,
         images={part: len(found) for part, found in labels.items()},
-        class_counts={part: _counts(found, len(splits.train.class_names)) for part, found in labels.items()},
+        class_counts={part: class_counts(found, len(splits.train.class_names)) for part, found in labels.items()},
         broken=tuple(Broken(*names.member(part, index), reason) for part, index, reason in errors),
         kinds={kinds[number]: int(counts[number]) for number in np.argsort(-counts, kind="stable")},
         width=_spread(width),
@@ -164,7 +164,7 @@ class _Names:
     def member(self, part: int, index: int) -> Member:
         title = PARTS[part]
         dataset = self.parts[title]
-        return Member(dataset.name(index), title, dataset.class_names[self.labels[title][index]])
+        return Member(dataset.name(index), title, label_text(dataset, index))
 
 
 def _collect(
@@ -189,10 +189,6 @@ def _collect(
 
 def _places(lengths: list[int]) -> Iterator[tuple[int, int]]:
     return ((part, index) for part, length in enumerate(lengths) for index in range(length))
-
-
-def _counts(labels: Labels, classes: int) -> tuple[int, ...]:
-    return tuple(np.bincount(labels, minlength=classes).tolist())
 
 
 def _spread(values: npt.NDArray[np.float64]) -> Spread | None:

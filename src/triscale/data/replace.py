@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from triscale.data.dataset import ImageDataset, Labels
+from triscale.data.dataset import ImageDataset, Labels, has_many_labels
 from triscale.data.errors import ImageError
 from triscale.data.pixels import Pixels
 from triscale.data.randomness import Purpose, generator
@@ -21,8 +22,8 @@ class Reading(NamedTuple):
     """An image for one place in a batch."""
 
     pixels: Pixels
-    label: int
-    """Of the image that was read, which in a class of broken ones is another class's."""
+    label: np.int64 | npt.NDArray[np.uint8]
+    """Of the image that was read, which in a class of broken ones is another class's; (classes,) for many labels."""
     errors: tuple[ImageError, ...]
     """What is wrong with the image meant for the place and with the replacements tried; empty for a good one."""
 
@@ -43,7 +44,7 @@ def read_or_replace(dataset: ImageDataset, index: int, transform: Transform, *, 
         except ImageError as error:
             errors.append(ImageError(dataset.name(candidate), error.reason))
         else:
-            return Reading(pixels, int(labels[candidate]), tuple(errors))
+            return Reading(pixels, labels[candidate], tuple(errors))
     raise ValueError(
         f"none of {len(errors)} images in turn could be read, the first {errors[0]}; "
         "`triscale check DATA` names all that are broken"
@@ -54,7 +55,8 @@ def _candidates(labels: Labels, index: int, *, seed: int, epoch: int) -> Iterato
     """`index` first; the others are drawn only when asked for, since nearly every image is good."""
     yield index
     chooser = generator(Purpose.REPLACE, seed=seed, epoch=epoch, index=index)
-    same = np.flatnonzero(labels == labels[index])
+    alike = labels == labels[index]
+    same = np.flatnonzero(alike.all(1) if has_many_labels(labels) else alike)
     same = same[same != index]
     tried = chooser.choice(same, min(TRIES // 2, len(same)), replace=False)
     yield from map(int, tried)

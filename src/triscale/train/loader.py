@@ -24,7 +24,7 @@ class MicroBatch(NamedTuple):
     images: Tensor
     """uint8 (N, H, W, C)."""
     labels: Tensor
-    """int64 (N,)."""
+    """int64 (N,), or uint8 (N, classes) where images carry any number of labels."""
     broken: list[tuple[str, str]]
     """Name and reason of each image that could not be read: replaced in training, left out in evaluation."""
 
@@ -66,9 +66,10 @@ class _Place(NamedTuple):
     indices: tuple[int, ...]
 
 
-def _batch(images: Sequence[Pixels], labels: Sequence[int], broken: list[tuple[str, str]]) -> MicroBatch:
+def _batch(images: Sequence[Pixels], labels: Sequence[Any], broken: list[tuple[str, str]]) -> MicroBatch:
     stacked = np.stack(images) if images else np.empty((0, 1, 1, 1), np.uint8)
-    return MicroBatch(torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), broken)
+    targets = np.stack(labels) if labels else np.empty(0, np.int64)
+    return MicroBatch(torch.from_numpy(stacked), torch.from_numpy(targets), broken)
 
 
 class _TrainReader:
@@ -99,7 +100,7 @@ class _EvalReader:
         for index in indices:
             try:
                 images.append(self.transform(self.dataset.image(index)))
-                labels.append(int(self.labels[index]))
+                labels.append(self.labels[index])
             except ImageError as error:
                 broken.append((self.dataset.name(index), error.reason))
         return _batch(images, labels, broken)

@@ -1,6 +1,7 @@
 """Handwritten digits, 8 x 8 pixels, from scikit-learn."""
 
 import numpy as np
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from triscale.data.dataset import ArrayDataset, Splits
 from triscale.data.datasets.split import split_by_seed
@@ -12,10 +13,6 @@ def read_digits() -> ArrayDataset:
     The files count ink in 4 x 4 blocks of a 32 x 32 bitmap, 0..16; here that is 0..255.
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
     """
-    try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-    except ImportError:
-        raise ValueError("the digits come with scikit-learn: pip install 'triscale[datasets]'") from None
     images, labels = load_digits(return_X_y=True)
     ink = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     return ArrayDataset(ink, labels.astype(np.int64), tuple("0123456789"), "digit")

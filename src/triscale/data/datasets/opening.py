@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from triscale.data.dataset import Splits
-from triscale.data.datasets.digits import open_digits
 from triscale.data.datasets.fashion_mnist import open_fashion_mnist
 from triscale.data.datasets.folders import find_parts, open_folders
 from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
@@ -34,6 +33,9 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
         raise ValueError(f"seed must lie in 0..2**63-1, got {seed}")
     kind, _, options = name.partition(":")
     if name == "digits":
+        # scikit-learn takes a second to import, which nothing else here needs.
+        from triscale.data.datasets.digits import open_digits
+
         return open_digits(seed=seed, validation_fraction=validation_fraction)
     if name == "fashion-mnist":
         return open_fashion_mnist(root)
