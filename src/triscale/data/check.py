@@ -131,7 +131,7 @@ def check(
     if resolution is not None and resolution < 1:
         raise ValueError(f"resolution must be at least 1, got {resolution}")
     threads = workers or os.cpu_count() or 1
-    parts: dict[str, ImageDataset] = dict(zip(PARTS, (splits.train, splits.validation), strict=True))
+    parts: dict[str, ImageDataset] = dict(zip(PARTS, splits, strict=True))
     labels = {part: dataset.labels for part, dataset in parts.items()}
     total = sum(map(len, labels.values()))
     looks = (look for dataset in parts.values() for look in look_at_all(dataset, workers=threads))

@@ -97,7 +97,6 @@ class Splits(NamedTuple):
 
     train: ImageDataset
     validation: ImageDataset
-    metric: Metric = Metric.TOP1
 
 
 def has_many_labels(labels: Labels) -> bool:

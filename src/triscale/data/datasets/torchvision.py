@@ -78,8 +78,8 @@ def open_torchvision(name: str, *, root: Path | None, seed: int, validation_frac
     except (RuntimeError, ImportError, EOFError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"torchvision cannot read {title} in {folder}: {reason}") from None
-    train, *validation = [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
-    return Splits(train, validation[0]) if validation else split_by_seed(train, seed=seed, fraction=validation_fraction)
+    parts = [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
+    return Splits(*parts) if len(parts) == 2 else split_by_seed(parts[0], seed=seed, fraction=validation_fraction)
 
 
 def _alone_in(folder: Path) -> AbstractContextManager[object]:
