@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.datasets.sources import jpeg, picture, write_fashion
+from tests.data.datasets.sources import jpeg, picture, write_cifar, write_fashion
 from tests.loopback import Loopback, loopback
 from tests.peers import import_torchvision
 from triscale.data.dataset import ImageDataset
@@ -55,30 +54,8 @@ def test_fashion_mnist(peer: ModuleType, tmp_path: Path) -> None:
     assert splits.train.class_names == tuple(peer.FashionMNIST.classes)
 
 
-def _write_cifar(root: Path, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six pickled batches and their names, with the checksums that torchvision wants to see."""
-    folder = root / kind.base_folder
-    folder.mkdir()
-
-    def write(name: str, content: object) -> str:
-        data = pickle.dumps(content)
-        (folder / name).write_bytes(data)
-        return hashlib.md5(data).hexdigest()
-
-    lists: dict[str, list[list[str]]] = {"train_list": [], "test_list": []}
-    for number, (attribute, name) in enumerate((a, n) for a in lists for n, _ in getattr(kind, a)):
-        pixels = np.random.default_rng(number).integers(0, 256, (7, 3072), np.uint8)
-        digest = write(name, {"data": pixels, "labels": [(number + i) % 10 for i in range(7)]})
-        lists[attribute].append([name, digest])
-    for attribute, rows in lists.items():
-        monkeypatch.setattr(kind, attribute, rows)
-    meta = kind.meta["filename"]
-    digest = write(meta, {"label_names": [f"class {i}" for i in range(10)]})
-    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": digest})
-
-
 def test_cifar10(peer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _write_cifar(tmp_path, peer.CIFAR10, monkeypatch)
+    write_cifar(tmp_path, peer.CIFAR10, monkeypatch)
     splits = open_dataset("torchvision:CIFAR10", root=tmp_path)
     assert (len(splits.train.labels), len(splits.validation.labels)) == (35, 7)
     assert_same(splits.train, peer.CIFAR10(tmp_path, train=True))

@@ -11,6 +11,7 @@ import numpy as np
 
 from triscale.data.dataset import Splits
 from triscale.data.datasets.folders import FolderDataset, read_class_folders, subfolders
+from triscale.data.datasets.matlab import read_mat
 from triscale.data.datasets.packed import PackedStrings
 from triscale.data.datasets.split import split_by_seed
 from triscale.data.find import is_image_name
@@ -114,14 +115,10 @@ def _published_name(number: int) -> str:
 
 def _devkit_order(path: Path) -> dict[str, str]:
     """From the development kit's own numbers, which no one else uses, to WordNet ids."""
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
-    except ImportError:
-        raise ValueError(f"reading {path.name} needs SciPy: pip install 'triscale[datasets]'") from None
     if not path.is_file():
         raise ValueError(f"there is no {path}, without which {DEVKIT_TRUTH} says nothing")
+    synsets = read_mat(path, ["synsets"])["synsets"]
     try:
-        synsets = loadmat(path, squeeze_me=True, variable_names=["synsets"])["synsets"]
         return {str(int(row["ILSVRC2012_ID"])): str(row["WNID"]) for row in synsets}
-    except Exception as error:  # a damaged file fails in whatever way it is damaged
+    except Exception as error:  # another file fails in whatever way it is another
         raise ValueError(f"{path} is not the development kit's: {error}") from None

@@ -11,9 +11,10 @@ from triscale.data.datasets.folders import find_parts, open_folders
 from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
 from triscale.data.datasets.shards import names_shards, open_shard_files, open_shards, shards_in
 from triscale.data.datasets.synthetic import open_synthetic
+from triscale.data.datasets.table6 import TABLE_6, open_transfer_set
 from triscale.data.errors import printable
 
-NAMES: Final = ("digits", "fashion-mnist", "synthetic", "torchvision:CIFAR10")
+NAMES: Final = ("digits", "fashion-mnist", "synthetic", "torchvision:CIFAR10", *TABLE_6)
 """Datasets that go by a name; a folder called the same is meant by ./NAME."""
 
 
@@ -39,6 +40,8 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
         return open_digits(seed=seed, validation_fraction=validation_fraction)
     if name == "fashion-mnist":
         return open_fashion_mnist(root)
+    if name in TABLE_6:
+        return open_transfer_set(name, root=root)
     if kind == "synthetic":
         return open_synthetic(options, seed=seed)
     if kind == "torchvision":
@@ -65,6 +68,7 @@ def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
 
 
 def _unknown(name: str) -> ValueError:
-    near = difflib.get_close_matches(name, NAMES, n=1)
+    near = difflib.get_close_matches(name.casefold(), NAMES, n=1)
+    near = near or [known for known in NAMES if len(name) > 3 and name.casefold() in known]
     valid = f"did you mean {near[0]}?" if near else f"give a folder, tar shards, or one of {', '.join(NAMES)}"
     return ValueError(f"there is no dataset or folder '{printable(name)}'; {valid}")

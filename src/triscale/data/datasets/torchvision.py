@@ -55,6 +55,9 @@ PARTS: Final[Mapping[str, Sequence[Mapping[str, object]]]] = {
 }
 """How each class is asked for its training and its validation part."""
 
+_GONE: Final = frozenset({"StanfordCars"})
+"""No longer to be had from its publishers; asking for the download is an error even where the files are."""
+
 
 def open_torchvision(name: str, *, root: Path | None, seed: int, validation_fraction: float) -> Splits:
     """The dataset of the class `name`, which torchvision downloads into `root` unless it is there.
@@ -68,18 +71,55 @@ def open_torchvision(name: str, *, root: Path | None, seed: int, validation_frac
         valid = f"did you mean {PREFIX}{known[near[0]]}?" if near else f"valid: {', '.join(PARTS)}"
         raise ValueError(f"torchvision has no classification dataset {name!r} that is read here; {valid}")
     title = known[name.casefold()]
+    parts = read_parts(title, PARTS[title], folder=torchvision_folder() if root is None else root)
+    return Splits(*parts) if len(parts) == 2 else split_by_seed(parts[0], seed=seed, fraction=validation_fraction)
+
+
+class TorchvisionError(ValueError):
+    """What torchvision complains of; `reason` is its own words in one line."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def torchvision_folder() -> Path:
+    """Where torchvision downloads to unless told otherwise."""
+    return cache_folder() / "torchvision"
+
+
+def read_parts(title: str, parts: Sequence[Mapping[str, object]], *, folder: Path) -> list[ImageDataset]:
+    """What the class `title` gives for each of those settings, downloaded into `folder` unless it is there.
+
+    Raises ValueError for a missing torchvision, `TorchvisionError` for whatever it complains of.
+    """
     kind = getattr(_import_datasets(), title)
-    folder = cache_folder() / "torchvision" if root is None else root
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # torchvision tells on standard output, where results are wanted, how downloads go.
         with _alone_in(folder), redirect_stdout(sys.stderr):
-            loaded = [kind(root=str(folder), download=True, **settings) for settings in PARTS[title]]
-    except (RuntimeError, ImportError, EOFError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"torchvision cannot read {title} in {folder}: {reason}") from None
-    parts = [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
-    return Splits(*parts) if len(parts) == 2 else split_by_seed(parts[0], seed=seed, fraction=validation_fraction)
+            loaded = [kind(root=str(folder), download=title not in _GONE, **settings) for settings in parts]
+        return [_convert(dataset, f"{PREFIX}{title}") for dataset in loaded]
+    except Exception as error:  # a damaged file fails in whatever way it is damaged
+        words = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{type(error).__name__} {words}" if isinstance(error, LookupError | TypeError) else words
+        raise TorchvisionError(f"torchvision cannot read {title} in {folder}: {reason}", reason) from None
+
+
+def published_checksums(title: str) -> list[tuple[str, str]]:
+    """Files below the folder, archives among them, with the MD5 that torchvision knows of each."""
+    kind = getattr(_import_datasets(), title)
+    base = getattr(kind, "base_folder", "")
+    found = [
+        (f"{base}/{name}", md5) for name, md5 in [*getattr(kind, "train_list", ()), *getattr(kind, "test_list", ())]
+    ]
+    if base:
+        found += [(f"{base}/{kind.meta['filename']}", kind.meta["md5"]), (kind.filename, kind.tgz_md5)]
+    found += [(f"flowers-102/{name}", md5) for name, md5 in getattr(kind, "_file_dict", {}).values()]
+    found += [(f"oxford-iiit-pet/{url.rpartition('/')[2]}", md5) for url, md5 in getattr(kind, "_RESOURCES", ())]
+    if hasattr(kind, "_MD5"):
+        found.append((kind._URL.rpartition("/")[2], kind._MD5))
+    return found
 
 
 def _alone_in(folder: Path) -> AbstractContextManager[object]:
@@ -158,5 +198,5 @@ def _class_names(dataset: Any, labels: Labels) -> tuple[str, ...]:
     """As torchvision says; numbers where it does not."""
     names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None) or ()
     found = tuple(", ".join(name) if isinstance(name, tuple) else str(name) for name in names)
-    count = int(labels.max()) + 1
+    count = int(labels.max(initial=-1)) + 1
     return found if len(found) >= count else tuple(map(str, range(count)))
