@@ -44,7 +44,9 @@ LAYERS = {
     "deploy": Layer(
         "arch cost data kernels models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"
     ),
-    "train": Layer("arch cost data models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"),
+    "train": Layer(
+        "arch cost data evaluation models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"
+    ),
     "transfer": Layer("arch cost data deploy evaluation models scaling storage train", "numpy sklearn torch"),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch data train"),

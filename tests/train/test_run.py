@@ -81,7 +81,7 @@ def test_the_log_tells_every_epoch_and_one_validation(data: Splits, recipe: Reci
     epochs = [row for row in log if row["event"] == "epoch"]
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
     best = max(epochs, key=lambda row: (row["minival_top1"], -row["minival_loss"]))
-    assert epochs[-1]["best_minival_top1"] == best["minival_top1"]
+    assert epochs[-1]["best_minival"] == best["minival_top1"]
     assert load_model(tmp_path / "run" / "model.safetensors").card.provenance["epoch"] == best["epoch"]
     assert sum(row["event"] == "validation" for row in log) == 1
     assert sum(event == "step" for event, _, _ in heard) == 4 * 9

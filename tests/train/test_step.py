@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from triscale.recipes import small
 from triscale.train import OptimizerSettings, Recipe
 from triscale.train.distributed import World
 from triscale.train.loader import MicroBatch, shares
+from triscale.train.objective import target
 from triscale.train.state import TrainState
 from triscale.train.statistics import RunningStatistics
 from triscale.train.step import Tally, Updater
@@ -69,7 +71,7 @@ def updated(recipe: Recipe, *, group_images: int, updates: int, precise: bool, r
         device=CPU,
         precision=torch.float32,
         batch_size=recipe.batch_size,
-        label_smoothing=recipe.label_smoothing,
+        target=target(recipe, np.zeros(1, np.int64), torch.device("cpu")),
         seed=0,
     )
     every = batches()

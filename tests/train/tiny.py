@@ -82,7 +82,7 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
     The best so far is left out: of an epoch told again after a roll-back, it may be a later one that was given up.
     """
     rows = [row for row in read_log(RunFolder(folder).log) if row["event"] in ("epoch", "validation")]
-    left_out = ("time_s", "best_minival_top1", "best_epoch")
+    left_out = ("time_s", "best_minival", "best_epoch")
     return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 
 

@@ -10,10 +10,12 @@ from triscale.cli.output import print_pairs
 from triscale.cli.train_view import Subject
 
 if TYPE_CHECKING:
-    from triscale.train.evaluate import Evaluation
+    from triscale.train.evaluate import Judgement
 
 FIRST = 3
 """Broken images named at the end."""
+FIGURES = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class", "map": "mAP"}
+"""What the log calls accuracies, and what people do."""
 
 
 def _broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -21,20 +23,21 @@ def _broken(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(row["image"]) for row in rows if row["event"] == "broken image" and "image" in row))
 
 
-def write_pictures(subject: Subject, class_names: tuple[str, ...], found: "Evaluation | None") -> list[str]:
+def write_pictures(subject: Subject, class_names: tuple[str, ...], found: "Judgement | None") -> list[str]:
     """Draw the run's curves and, where it was validated now, its confusions; returns the files' names.
 
     Nothing of this can undo a finished run: what the disk refuses is told in a line.
     """
     from triscale.report.confusion import Confusion, draw_confusion, write_confusion, write_results
     from triscale.report.curves import draw_curves
+    from triscale.train.evaluate import Evaluation
 
     path, title = subject.path, f"{subject.recipe.network.name} on {subject.data}"
     written = []
     try:
         draw_curves(path / "log.jsonl", path / "curves.png", title=title)
         written.append("curves.png")
-        if found is not None:
+        if isinstance(found, Evaluation):
             confusion = Confusion(class_names, found.confusion.cpu().numpy())
             figures = {"images": found.images, "top1": found.top1, "top5": found.top5, "loss": found.loss}
             write_results(path / "results.json", figures, confusion)
@@ -46,6 +49,12 @@ def write_pictures(subject: Subject, class_names: tuple[str, ...], found: "Evalu
     return written
 
 
+def accuracies(row: Mapping[str, Any], part: str) -> str:
+    """What an event of the log says of how well `part` was classified."""
+    names = {f"{part}_{name}": title for name, title in FIGURES.items()}
+    return ", ".join(f"{title} {row[name]:.2%}" for name, title in names.items() if name in row)
+
+
 def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[tuple[str, str]]:
     """Names and values of what came out of the run that wrote `rows` into its log."""
     from triscale.report.curves import curves
@@ -53,13 +62,11 @@ def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequen
     pairs = []
     last = next((row for row in reversed(rows) if row["event"] == "validation"), None)
     if last is not None:
-        images = f"on {last['validation_images']:,} images"
-        pairs.append(
-            ("validation", f"top-1 {last['validation_top1']:.2%}, top-5 {last['validation_top5']:.2%} {images}")
-        )
+        pairs.append(("validation", f"{accuracies(last, 'validation')} on {last['validation_images']:,} images"))
     best = curves(rows).best
     if best is not None:
-        pairs.append(("best held out", f"top-1 {best.value:.2%} after epoch {best.epoch:g}"))
+        metric = FIGURES[subject.recipe.metric.replace("-", "_")]
+        pairs.append(("best held out", f"{metric} {best.value:.2%} after epoch {best.epoch:g}"))
     if broken := _broken(rows):
         more = ", ..." if len(broken) > FIRST else ""
         names = ", ".join(broken[:FIRST])
@@ -73,7 +80,7 @@ def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequen
     return pairs
 
 
-def tell_end(subject: Subject, class_names: tuple[str, ...], found: "Evaluation | None", *, json: bool) -> None:
+def tell_end(subject: Subject, class_names: tuple[str, ...], found: "Judgement | None", *, json: bool) -> None:
     """Write the pictures and print the summary, or one more line of JSON."""
     from triscale.run_log import read_log
 

@@ -19,7 +19,7 @@ class Pace:
     images_per_s: float | None = None
     waiting: float | None = None
     """Share of the time, 0..1, that updates waited for images."""
-    best_top1: float | None = None
+    best_score: float | None = None
     best_epoch: int | None = None
     judging: bool = False
     """Whether an evaluation goes on."""
@@ -84,7 +84,7 @@ class Pace:
         self.judging = step % self.steps_per_epoch == 0
 
     def _look(self, step: int, values: dict[str, Any]) -> None:
-        self.loss, self.top1 = values["loss"], values["top1"]
+        self.loss, self.top1 = values["loss"], values.get("top1")
         self.learning_rate = values["learning_rate"]
         self.images_per_s, self.waiting = values["images_per_s"], values["waiting"]
         images = (step - self._looked_step) * self.batch_size
@@ -95,7 +95,7 @@ class Pace:
 
     def _end_epoch(self, values: dict[str, Any]) -> None:
         self.judging = False
-        self.best_top1 = values.get("best_minival_top1", self.best_top1)
+        self.best_score = values.get("best_minival", self.best_score)
         self.best_epoch = values.get("best_epoch", self.best_epoch)
 
     def begin_epoch(self) -> None:

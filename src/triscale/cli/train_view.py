@@ -28,7 +28,16 @@ NAMED = 5
 REDRAWN_EVERY_S = 0.2
 ESTIMATED_AFTER_S = 10.0
 """A run's whole time is told after so long, where it takes much longer than that."""
-COLUMNS = "epoch   loss   top-1  held out: top-1   top-5      images/s    elapsed"
+COLUMNS = "epoch   loss {exact:>7}  held out:{score:>6} {second:>7}      images/s    elapsed"
+TITLES = {
+    "top1": ("top-1", "top-1", "top-5"),
+    "mean-per-class": ("top-1", "class", "top-1"),
+    "map": ("exact", "mAP", ""),
+}
+"""By metric: what the columns of training images and of held-out images show."""
+
+HELD_OUT = {"map": "", "mean_per_class": "top1", "top1": "top5"}
+"""What the log may say of held-out images, and the second column beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +107,16 @@ def _kernels(subject: Subject, device: str) -> str:
 
 def epoch_line(pace: Pace, values: Mapping[str, Any], *, elapsed_s: float) -> str:
     """One line for a finished epoch, in the columns of COLUMNS; a star marks the best so far."""
-    held_out = " " * 26
-    if "minival_top1" in values:
+    held_out, train = " " * 26, values.get("train_top1", values.get("train_exact_match", float("nan")))
+    metric = next((name for name in HELD_OUT if f"minival_{name}" in values), None)
+    if metric is not None:
         star = "*" if values.get("best_epoch") == values["epoch"] else " "
-        held_out = f"{values['minival_top1']:16.2%} {values['minival_top5']:7.2%} {star}"
+        second = f"{values[f'minival_{HELD_OUT[metric]}']:7.2%}" if HELD_OUT[metric] else " " * 7
+        held_out = f"{values[f'minival_{metric}']:16.2%} {second} {star}"
     rate = pace.epoch_images_per_s
     speed = f"{rate:,.0f}" if rate is not None else ""
     return (
-        f"{values['epoch']:5} {values['train_loss']:6.3f} {values['train_top1']:7.2%} "
-        f"{held_out:26} {speed:>11} {clock(elapsed_s):>10}"
+        f"{values['epoch']:5} {values['train_loss']:6.3f} {train:7.2%} {held_out:26} {speed:>11} {clock(elapsed_s):>10}"
     )
 
 
@@ -118,6 +128,11 @@ def _rolled_back(step: int, values: Mapping[str, Any]) -> str:
 
 
 SENTENCES: dict[str, Callable[[int, Mapping[str, Any]], str]] = {
+    "start": lambda _, values: f"held out, before any update: {values['best_minival']:.2%}",
+    "ended early": lambda _, values: (
+        f"ended after epoch {values['epoch']:,}: the held-out images were best served after epoch "
+        f"{values['best_epoch']:,}"
+    ),
     "resumed": lambda step, _: f"resumed after update {step:,}",
     "damaged checkpoint": lambda _, values: f"damaged checkpoint: {values['message']}",
     "broken image": lambda _, values: f"broken image: {values['image']}: {values['reason']}",
@@ -159,7 +174,8 @@ class Teller:
     def _tell_epoch(self, values: dict[str, Any], now_s: float) -> None:
         if not self.headed:
             self.headed = True
-            self.say(COLUMNS)
+            exact, score, second = TITLES[self.subject.recipe.metric]
+            self.say(COLUMNS.format(exact=exact, score=score, second=second))
         self.say(epoch_line(self.pace, values, elapsed_s=self.pace.elapsed_s(now_s)))
         self.pace.begin_epoch()
 
@@ -203,7 +219,7 @@ def bar(pace: Pace, *, now_s: float) -> "RenderableType":
         f"loss {pace.loss:.3f}" if pace.loss is not None else "",
         f"top-1 {pace.top1:.1%}" if pace.top1 is not None else "",
         f"rate {pace.learning_rate:.2g}" if pace.learning_rate is not None else "",
-        f"best held out {pace.best_top1:.2%}" if pace.best_top1 is not None else "",
+        f"best held out {pace.best_score:.2%}" if pace.best_score is not None else "",
         f"waiting {pace.waiting:.0%}" if pace.waiting is not None else "",
     ]
     return Group(first, Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis", style="dim"))

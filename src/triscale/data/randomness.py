@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 
 class Purpose(IntEnum):
@@ -26,3 +27,20 @@ def generator(purpose: Purpose, *, seed: int, epoch: int, index: int = 0) -> np.
 def shuffled(count: int, *, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The numbers 0..count-1 in the order of `epoch`."""
     return generator(Purpose.ORDER, seed=seed, epoch=epoch).permutation(count)
+
+
+def drawn_evenly(labels: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """As many numbers of images as there are `labels`, each class as often as the others to within one, in some order.
+
+    A class's images come again only when all have come as often.
+    """
+    drawing = generator(Purpose.ORDER, seed=seed, epoch=epoch)
+    present = np.unique(labels)
+    places = drawing.permutation(np.arange(len(labels)) % len(present))
+    drawn = np.empty(len(labels), np.int64)
+    for number, label in enumerate(present):
+        own = np.flatnonzero(labels == label)
+        wanted = np.flatnonzero(places == number)
+        rounds = -(-len(wanted) // len(own))
+        drawn[wanted] = np.concatenate([drawing.permutation(own) for _ in range(rounds)])[: len(wanted)]
+    return drawn

@@ -33,17 +33,18 @@ def _same_sides(images: Tensor, *, kernel: int, stride: int) -> tuple[int, int, 
 
 
 class SameConv2d(nn.Conv2d):
-    """Strided convolution padded as TensorFlow pads; with stride 1 the plain module does the same."""
+    """Strided convolution padded as TensorFlow pads: (N, C, H, W) to (N, out, ceil(H / stride), ceil(W / stride)).
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
-        sides = _same_sides(images, kernel=self.kernel_size[0], stride=self.stride[0])
+    With stride 1 the plain module does the same.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        sides = _same_sides(input, kernel=self.kernel_size[0], stride=self.stride[0])
         left, right, top, bottom = sides
         if left == right and top == bottom:
             # Even padding needs no copy of the input.
-            return functional.conv2d(images, self.weight, self.bias, self.stride, (top, left), 1, self.groups)
-        images = functional.pad(images, sides)
-        return functional.conv2d(images, self.weight, self.bias, self.stride, 0, 1, self.groups)
+            return functional.conv2d(input, weight, bias, self.stride, (top, left), 1, self.groups)
+        return functional.conv2d(functional.pad(input, sides), weight, bias, self.stride, 0, 1, self.groups)
 
 
 class SameMaxPool2d(nn.Module):

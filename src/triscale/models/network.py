@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from triscale.arch.blocks import blocks, stochastic_depth_rates
 from triscale.arch.lowering import LoweredBlock, NamedOps, fold_norms, lower, lower_head
 from triscale.arch.spec import NetworkSpec
+from triscale.models.frozen import run_merged
 from triscale.models.fused import run_fused
 from triscale.models.init import initialise
 from triscale.models.layers import StochasticDepth, layer, sequence
@@ -26,6 +27,8 @@ class BlockModule(nn.Module):
         self.after = sequence(lowered.after)
         self.fused = True
         """Whether training may run through the compiled kernels, where they apply."""
+        self.merged = False
+        """Whether batch norms that keep their statistics are merged into their convolutions in every pass."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
@@ -33,11 +36,17 @@ class BlockModule(nn.Module):
             fused = run_fused(self.branch, self.shortcut, self.after, self.stochastic_depth, values)
             if fused is not None:
                 return fused
-        out: Tensor = self.branch(values)
+        run = run_merged if self.merged else _run
+        out = run(self.branch, values)
         if self.shortcut is None:
             return out
-        summed: Tensor = self.after(self.stochastic_depth(out) + self.shortcut(values))
+        summed: Tensor = self.after(self.stochastic_depth(out) + run(self.shortcut, values))
         return summed
+
+
+def _run(modules: nn.Sequential, values: Tensor) -> Tensor:
+    out: Tensor = modules(values)
+    return out
 
 
 def _fold(lowered: LoweredBlock) -> LoweredBlock:

@@ -39,11 +39,14 @@ class Curves:
     train_loss: tuple[Point, ...] = ()
     minival_loss: tuple[Point, ...] = ()
     train_top1: tuple[Point, ...] = ()
-    minival_top1: tuple[Point, ...] = ()
+    minival_score: tuple[Point, ...] = ()
+    """By the metric that chose the best weights."""
     learning_rate: tuple[Point, ...] = ()
     best: Point | None = None
     """The epoch whose weights were kept, where held-out images chose it."""
-    validation_top1: float | None = None
+    validation_score: float | None = None
+    metric: str = "top-1"
+    """What the scores are."""
     marks: tuple[Mark, ...] = ()
     """Resumptions and roll-backs."""
 
@@ -57,23 +60,34 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _best(epochs: Sequence[Mapping[str, Any]]) -> Point | None:
-    """The highest held-out top-1; of equal ones that with the lowest loss, as the run itself chooses."""
-    judged = [row for row in epochs if _number(row.get("minival_top1")) and _number(row.get("epoch"))]
+SCORES = {"map": "mAP", "mean_per_class": "mean per class", "top1": "top-1"}
+"""What the log may call the metric, the one that chose the weights before those told beside it; and its title."""
+
+
+def _metric(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The name, in the log, of the metric that chose the best weights."""
+    told = {name for row in rows for name in SCORES if f"minival_{name}" in row or f"validation_{name}" in row}
+    return next((name for name in SCORES if name in told), "top1")
+
+
+def _best(epochs: Sequence[Mapping[str, Any]], name: str) -> Point | None:
+    """The highest held-out score; of equal ones that with the lowest loss, as the run itself chooses."""
+    judged = [row for row in epochs if _number(row.get(name)) and _number(row.get("epoch"))]
     if not judged:
         return None
 
     def worth(row: Mapping[str, Any]) -> tuple[float, float]:
         loss = row.get("minival_loss")
-        return row["minival_top1"], -loss if isinstance(loss, int | float) else -float("inf")
+        return row[name], -loss if isinstance(loss, int | float) else -float("inf")
 
     best = max(judged, key=worth)
-    return Point(best["epoch"], best["minival_top1"])
+    return Point(best["epoch"], best[name])
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
     """What `read_log` gave, as points to draw."""
-    epochs = [row for row in rows if row["event"] == "epoch"]
+    epochs = [row for row in rows if row["event"] in ("start", "epoch")]
+    metric = _metric(rows)
     looks = [row for row in rows if row["event"] == "train"]
     per_epoch = next((row["steps_per_epoch"] for row in rows if _number(row.get("steps_per_epoch"))), None)
     marks = tuple(
@@ -81,15 +95,16 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
         for row in rows
         if per_epoch and row["event"] in ("resumed", "rolled back")
     )
-    validation = [row["validation_top1"] for row in rows if _number(row.get("validation_top1"))]
+    validation = [row[f"validation_{metric}"] for row in rows if _number(row.get(f"validation_{metric}"))]
     return Curves(
         train_loss=_points(epochs, "train_loss"),
         minival_loss=_points(epochs, "minival_loss"),
         train_top1=_points(epochs, "train_top1"),
-        minival_top1=_points(epochs, "minival_top1"),
+        minival_score=_points(epochs, f"minival_{metric}"),
         learning_rate=_points(looks, "learning_rate"),
-        best=_best(epochs),
-        validation_top1=validation[-1] if validation else None,
+        best=_best(epochs, f"minival_{metric}"),
+        validation_score=validation[-1] if validation else None,
+        metric=SCORES[metric],
         marks=marks,
     )
 
@@ -116,19 +131,19 @@ def _draw_marks(axes: "Axes", marks: Sequence[Mark]) -> None:
         axes.axvline(mark.epoch, color=MARK, linestyle=styles[mark.what], linewidth=1.2, label=label, zorder=1)
 
 
-def _draw_top1(axes: "Axes", drawn: Curves) -> None:
+def _draw_scores(axes: "Axes", drawn: Curves) -> None:
     _line(axes, drawn.train_top1, TRAINING, "training", percent=True)
-    _line(axes, drawn.minival_top1, HELD_OUT, "held out", percent=True)
+    _line(axes, drawn.minival_score, HELD_OUT, "held out", percent=True)
     if drawn.best is not None:
         value = 100 * drawn.best.value
         axes.plot([drawn.best.epoch], [value], "*", color=HELD_OUT, markersize=13, label=f"best held out {value:.2f}%")
-    if drawn.validation_top1 is not None:
-        value = 100 * drawn.validation_top1
+    if drawn.validation_score is not None:
+        value = 100 * drawn.validation_score
         axes.axhline(value, color=VALIDATION, linewidth=1.4, linestyle="-.", label=f"validation {value:.2f}%")
 
 
 def curves_figure(drawn: Curves, *, title: str = "") -> "Figure":
-    """Loss, top-1 and learning rate beneath each other, over the same epochs."""
+    """Loss, accuracy and learning rate beneath each other, over the same epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -137,23 +152,23 @@ def curves_figure(drawn: Curves, *, title: str = "") -> "Figure":
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 1, height_ratios=[3, 3, 1.3])
     loss = figure.add_subplot(grid[0])
-    top1, rate = (figure.add_subplot(grid[row], sharex=loss) for row in (1, 2))
+    score, rate = (figure.add_subplot(grid[row], sharex=loss) for row in (1, 2))
     _line(loss, drawn.train_loss, TRAINING, "training")
     _line(loss, drawn.minival_loss, HELD_OUT, "held out")
-    _draw_top1(top1, drawn)
+    _draw_scores(score, drawn)
     rate.plot(
         [point.epoch for point in drawn.learning_rate],
         [point.value for point in drawn.learning_rate],
         color=TRAINING,
         linewidth=1.5,
     )
-    for axes, name in ((loss, "loss"), (top1, "top-1, %"), (rate, "learning rate")):
+    for axes, name in ((loss, "loss"), (score, f"{drawn.metric}, %"), (rate, "learning rate")):
         _draw_marks(axes, drawn.marks)
         axes.set_ylabel(name)
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_axisbelow(True)
-    for axes in (loss, top1):
+    for axes in (loss, score):
         axes.tick_params(labelbottom=False)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(frameon=False, fontsize=9)

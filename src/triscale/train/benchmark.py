@@ -7,6 +7,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 
 from triscale.cost import network_cost
@@ -15,6 +16,7 @@ from triscale.data.transform import TrainTransform
 from triscale.models.inputs import Normalise
 from triscale.train.distributed import World, default_device
 from triscale.train.loader import MicroBatch, shares, train_batches
+from triscale.train.objective import target
 from triscale.train.recipe import Recipe
 from triscale.train.resources import Resources
 from triscale.train.run_folder import RunFolder
@@ -121,7 +123,7 @@ def _updater(setting: Setting, state: TrainState) -> Updater:
         device=setting.device,
         precision=setting.resources.dtype(setting.device),
         batch_size=recipe.batch_size,
-        label_smoothing=recipe.label_smoothing,
+        target=target(recipe, np.zeros(1, np.int64), setting.device),
         seed=recipe.seed,
     )
 

@@ -54,6 +54,14 @@ class World:
         distributed.all_gather_object(found, items, group=self.control)
         return [item for part in found for item in part]
 
+    def concatenate(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, on the CPU, in the order of their ranks."""
+        if self.size == 1:
+            return rows
+        parts: list[Tensor] = [rows] * self.size
+        distributed.all_gather_object(parts, rows, group=self.control)
+        return torch.cat(parts)
+
     def agree(self, text: str) -> str:
         """What the leading process says; the others' texts are ignored."""
         if self.size == 1:

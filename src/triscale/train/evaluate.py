@@ -1,13 +1,17 @@
 """Judging a network on every image of a dataset once, in any number of processes."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from triscale.data.dataset import Metric
+from triscale.evaluation.many_labels import average_precisions, tune_thresholds
 from triscale.train.distributed import World
 from triscale.train.loader import MicroBatch
 
@@ -15,9 +19,9 @@ _LOSS_UNITS: Final = 1 << 24
 """In one nat. Losses in whole units add up exactly, in any order, to float64's 2^53 units."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Evaluation:
-    """How a network did; shares are of the images that could be read."""
+    """How a network did on images with one label each; shares are of the images that could be read."""
 
     images: int
     top1: float
@@ -30,6 +34,63 @@ class Evaluation:
     """int64 (classes, classes): how many images of each label (row) got each first choice (column)."""
     broken: tuple[tuple[str, str], ...]
     """Name and reason of every image that this process could not read."""
+
+    @property
+    def mean_per_class(self) -> float:
+        """Top-1 of each class, averaged over the classes that have images, 0..1."""
+        counts = self.confusion.sum(1)
+        return float((self.confusion.diag() / counts)[counts > 0].mean())
+
+    def score(self, metric: Metric) -> float:
+        """What the best weights are chosen by, 0..1."""
+        return {Metric.TOP1: self.top1, Metric.MEAN_PER_CLASS: self.mean_per_class}[metric]
+
+    def figures(self, part: str, metric: Metric) -> dict[str, float]:
+        """What the log says, under names that begin with `part`."""
+        named = {"top1": self.top1, "top5": self.top5, metric.value.replace("-", "_"): self.score(metric)}
+        return {f"{part}_{name}": value for name, value in {**named, "loss": self.loss}.items()}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the model file should say of how its answers are best read."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ManyLabelEvaluation:
+    """How a network did on images with any number of labels each."""
+
+    images: int
+    average_precisions: tuple[float, ...]
+    """Of each class, 0..1; not a number for one that no image belongs to."""
+    loss: float
+    """Mean over images of the classes' binary cross entropies, added up, without label smoothing, in nats."""
+    thresholds: tuple[float, ...]
+    """The probability of each class from which on these images are best said to belong to it, by F1."""
+    broken: tuple[tuple[str, str], ...]
+    """Name and reason of every image that this process could not read."""
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Over the classes that images belong to, 0..1."""
+        known = [value for value in self.average_precisions if not math.isnan(value)]
+        return sum(known) / max(1, len(known))
+
+    def score(self, metric: Metric) -> float:
+        """What the best weights are chosen by, 0..1."""
+        return {Metric.MEAN_AVERAGE_PRECISION: self.mean_average_precision}[metric]
+
+    def figures(self, part: str, metric: Metric) -> dict[str, float]:
+        """What the log says, under names that begin with `part`."""
+        return {f"{part}_map": self.score(metric), f"{part}_loss": self.loss}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the model file should say of how its answers are best read."""
+        return {"thresholds": list(self.thresholds)}
+
+
+Judgement = Evaluation | ManyLabelEvaluation
 
 
 @torch.inference_mode()
@@ -52,13 +113,7 @@ def evaluate(
     sums = torch.zeros(4, dtype=torch.float64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     broken: list[tuple[str, str]] = []
-    for batch in batches:
-        broken += batch.broken
-        if not len(batch.labels):
-            continue
-        labels = batch.labels.to(device, non_blocking=True)
-        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            logits = network(normalise(batch.images.to(device, non_blocking=True))).float()
+    for logits, labels in _answers(network, batches, broken, normalise=normalise, device=device, precision=precision):
         best = logits.topk(min(5, classes)).indices
         hits = best == labels[:, None]
         losses = functional.cross_entropy(logits.double(), labels, reduction="none") * _LOSS_UNITS
@@ -68,8 +123,7 @@ def evaluate(
     first, five, loss_sum, images = world.sum(sums).tolist()
     world.sum(confusion)
     if not images:
-        reason = f", such as {broken[0][0]}: {broken[0][1]}" if broken else ""
-        raise ValueError(f"there is no readable image to judge by{reason}")
+        raise _nothing_read(broken)
     return Evaluation(
         images=int(images),
         top1=first / images,
@@ -78,3 +132,59 @@ def evaluate(
         confusion=confusion.view(classes, classes).cpu(),
         broken=tuple(broken),
     )
+
+
+@torch.inference_mode()
+def evaluate_many_labels(
+    network: nn.Module,
+    batches: Iterable[MicroBatch],
+    *,
+    classes: int,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device,
+    world: World,
+    precision: torch.dtype = torch.float32,
+) -> ManyLabelEvaluation:
+    """`evaluate` for images with any number of labels; one process keeps all logits and labels in memory."""
+    broken: list[tuple[str, str]] = []
+    loss_sum = torch.zeros(1, dtype=torch.float64, device=device)
+    kept = [torch.empty(0, 2, classes)]
+    for logits, labels in _answers(network, batches, broken, normalise=normalise, device=device, precision=precision):
+        losses = functional.binary_cross_entropy_with_logits(logits.double(), labels.double(), reduction="none").sum(1)
+        loss_sum += (losses * _LOSS_UNITS).round().sum()
+        kept.append(torch.stack([logits, labels.float()], 1).cpu())
+    scores, targets = world.concatenate(torch.cat(kept)).unbind(1)
+    if not len(scores):
+        raise _nothing_read(broken)
+    logits_, labels_ = scores.numpy(), targets.numpy().astype(np.uint8)
+    return ManyLabelEvaluation(
+        images=len(scores),
+        average_precisions=tuple(average_precisions(logits_, labels_).tolist()),
+        loss=float(world.sum(loss_sum).item()) / _LOSS_UNITS / len(scores),
+        thresholds=tuple(tune_thresholds(logits_, labels_).tolist()),
+        broken=tuple(broken),
+    )
+
+
+def _answers(
+    network: nn.Module,
+    batches: Iterable[MicroBatch],
+    broken: list[tuple[str, str]],
+    *,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device,
+    precision: torch.dtype,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits float32 (N, classes) and labels of each batch; what could not be read is added to `broken`."""
+    for batch in batches:
+        broken += batch.broken
+        if not len(batch.labels):
+            continue
+        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
+            logits = network(normalise(batch.images.to(device, non_blocking=True))).float()
+        yield logits, batch.labels.to(device, non_blocking=True)
+
+
+def _nothing_read(broken: Sequence[tuple[str, str]]) -> ValueError:
+    reason = f", such as {broken[0][0]}: {broken[0][1]}" if broken else ""
+    return ValueError(f"there is no readable image to judge by{reason}")

@@ -1,7 +1,8 @@
 """Micro-batches from a dataset, read ahead in worker processes, in an order that depends on nothing but the seed."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from triscale.data.dataset import ImageDataset
+from triscale.data.dataset import ImageDataset, Indices
 from triscale.data.errors import ImageError
 from triscale.data.pixels import Pixels
-from triscale.data.randomness import shuffled
+from triscale.data.randomness import drawn_evenly, shuffled
 from triscale.data.replace import read_or_replace
 from triscale.data.transform import EvalTransform, TrainTransform
 from triscale.train.workers import Guarded, start_worker, unguarded, worker_context
@@ -129,12 +130,18 @@ def _batches(reader: Any, places: Iterable[Any], *, workers: int, pinned: bool) 
 
 
 def _places(
-    images: int, own: Sequence[Share], *, seed: int, batch_size: int, start: int, stop: int
+    order_of: Callable[[int], Indices],
+    images: int,
+    own: Sequence[Share],
+    *,
+    batch_size: int,
+    start: int,
+    stop: int,
 ) -> Iterator[_Place]:
     """Where the images of updates `start` to `stop` lie; an epoch's images beyond its last whole batch are left out."""
     steps = images // batch_size
     for epoch in range(start // steps, -(-stop // steps)):
-        order = shuffled(images, seed=seed, epoch=epoch)
+        order = order_of(epoch)
         for step in range(max(start, epoch * steps), min(stop, (epoch + 1) * steps)):
             batch = order[(step % steps) * batch_size :][:batch_size].tolist()
             yield from (_Place(epoch, tuple(batch[share.start : share.stop])) for share in own)
@@ -150,13 +157,22 @@ def train_batches(
     start: int,
     stop: int,
     workers: int,
+    evenly: bool = False,
     pinned: bool = False,
 ) -> Iterator[MicroBatch]:
     """The micro-batches of this process for updates `start` to `stop`, one for each of its shares in turn.
 
-    They are the same for any number of `workers`, and wherever the run was stopped before `start`.
+    They are the same for any number of `workers`, and wherever the run was stopped before `start`. With `evenly` each
+    class comes as often in an epoch, else each image once.
     """
-    places = _places(len(dataset.labels), own, seed=seed, batch_size=batch_size, start=start, stop=stop)
+    labels = dataset.labels
+
+    def order(epoch: int) -> Indices:
+        even = partial(drawn_evenly, labels) if evenly else partial(shuffled, len(labels))
+        drawn: Indices = even(seed=seed, epoch=epoch)
+        return drawn
+
+    places = _places(order, len(labels), own, batch_size=batch_size, start=start, stop=stop)
     return _batches(_TrainReader(dataset, transform, seed), places, workers=workers, pinned=pinned)
 
 

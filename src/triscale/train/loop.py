@@ -1,11 +1,14 @@
 """The training loop: updates, evaluations, checkpoints, and what to do when something goes wrong."""
 
+import gc
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
+
+from torch import Tensor
 
 from triscale.data.dataset import ImageDataset
 from triscale.data.transform import TrainTransform
@@ -13,9 +16,11 @@ from triscale.models.card import ModelCard
 from triscale.models.files import network_with, save_model
 from triscale.models.inputs import Normalise
 from triscale.train.checkpoint import CheckpointWriter
-from triscale.train.evaluate import Evaluation
+from triscale.train.evaluate import Judgement
 from triscale.train.loader import MicroBatch, shares, train_batches
 from triscale.train.log import read_log
+from triscale.train.objective import target
+from triscale.train.recipe import Balance, Objective
 from triscale.train.recovery import go_back, resume
 from triscale.train.schedule import rate
 from triscale.train.setting import Setting, callable_network, judge
@@ -23,6 +28,7 @@ from triscale.train.state import RATE_CUT, TrainState
 from triscale.train.statistics import RunningStatistics
 from triscale.train.step import Tally, Updater
 from triscale.train.stopping import Stopped
+from triscale.train.tuning import let_learn
 
 MAX_ROLLBACKS: Final = 3
 """After so many losses that were not finite, something is wrong that a lower learning rate does not mend."""
@@ -62,7 +68,13 @@ class Loop:
     """One run in this process, from its newest checkpoint to its last update or to a request to stop."""
 
     def __init__(
-        self, setting: Setting, train_set: ImageDataset, held_out: ImageDataset | None, card: ModelCard
+        self,
+        setting: Setting,
+        train_set: ImageDataset,
+        held_out: ImageDataset | None,
+        card: ModelCard,
+        *,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         recipe, world = setting.recipe, setting.world
         self.setting, self.train_set, self.held_out, self.card = setting, train_set, held_out, card
@@ -74,11 +86,13 @@ class Loop:
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
         self.look_every = max(1, min(50, self.steps_per_epoch // 10))
-        self.state = TrainState(recipe, setting.device)
+        self.state = TrainState(recipe, setting.device, start=start)
+        self.starts_trained = start is not None
+        self.first_learning = -1
         self.named: set[str] = set()
         self.new_broken: list[tuple[str, str]] = []
         self.updater = Updater(
-            model=callable_network(self.state.network, setting),
+            model=self.state.network,
             own=shares(
                 batch_size=recipe.batch_size,
                 group_images=setting.group_images,
@@ -92,7 +106,7 @@ class Loop:
             device=setting.device,
             precision=setting.resources.dtype(setting.device),
             batch_size=recipe.batch_size,
-            label_smoothing=recipe.label_smoothing,
+            target=target(recipe, train_set.labels, setting.device),
             seed=recipe.seed,
         )
 
@@ -132,14 +146,17 @@ class Loop:
                     failed_at = failure.step
                 writer.wait()
                 self._roll_back(failed_at)
+                self.first_learning = -1
 
     def _train(self, writer: CheckpointWriter) -> bool:
         """Raises Stopped where the state is whole and somebody asked to stop."""
         state, setting = self.state, self.setting
+        self._judge_start()
         self._end_epoch(writer)
         batches = _Waiting(self._train_batches())
         saved_s = looked_s = time.perf_counter()
-        while state.step < self.total_steps:
+        while not self.ended:
+            self._let_learn()
             learning_rate = self._rate(state.step)
             self.new_broken += self.updater.update(state, batches, rate=learning_rate)
             setting.watch("step", state.step, {"learning_rate": learning_rate})
@@ -158,7 +175,38 @@ class Loop:
             if due:
                 self._save(writer)
                 saved_s = time.perf_counter()
+        if self.state.step < self.total_steps:
+            best = self.state.progress.best_step // self.steps_per_epoch
+            self._note("ended early", epoch=self.state.step // self.steps_per_epoch, best_epoch=best)
         return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether no update is left to do, be it that the held-out images were no better served for too long."""
+        return self.state.step >= self.total_steps or self.gave_up
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the recipe's patience is at its end."""
+        patience, progress = self.setting.recipe.patience, self.state.progress
+        if patience is None or progress.best_score < 0 or progress.epoch_images:
+            return False
+        return self.state.step - progress.best_step >= patience * self.steps_per_epoch
+
+    def _let_learn(self) -> None:
+        """Have those stages learn that should by now."""
+        network, tuning = self.state.network, self.setting.recipe.fine_tuning
+        first = tuning.first_learning_stage(len(network.stages), epoch=self.state.step / self.steps_per_epoch)
+        if first == self.first_learning:
+            return
+        self.first_learning = first
+        # A wrapper for several processes listens to the gradients until it is gone.
+        self.updater = replace(self.updater, model=network)
+        gc.collect()
+        let_learn(network, tuning, first=first)
+        self.updater = replace(
+            self.updater, model=callable_network(network, self.setting), statistics=RunningStatistics(network)
+        )
 
     def _train_batches(self) -> Iterator[MicroBatch]:
         recipe, setting = self.setting.recipe, self.setting
@@ -171,6 +219,7 @@ class Loop:
             start=self.state.step,
             stop=self.total_steps,
             workers=setting.reading_workers(self.train_set),
+            evenly=recipe.balance is Balance.SAMPLING,
             pinned=setting.device.type == "cuda",
         )
 
@@ -208,11 +257,15 @@ class Loop:
             "train",
             epoch=round(self.state.step / self.steps_per_epoch, 4),
             loss=seen.loss_sum / seen.images,
-            top1=seen.correct / seen.images,
+            **{self._correct_name: seen.correct / seen.images},
             learning_rate=learning_rate,
             images_per_s=round(seen.images / elapsed_s, 2),
             waiting=round(waited_s / elapsed_s, 4),
         )
+
+    @property
+    def _correct_name(self) -> str:
+        return "top1" if self.setting.recipe.objective is Objective.ONE_LABEL else "exact_match"
 
     def _tell_broken(self) -> None:
         broken = self.setting.world.gather(self.new_broken)
@@ -240,34 +293,44 @@ class Loop:
         values: dict[str, Any] = {
             "epoch": epoch,
             "train_loss": progress.epoch_loss / progress.epoch_images,
-            "train_top1": progress.epoch_correct / progress.epoch_images,
+            f"train_{self._correct_name}": progress.epoch_correct / progress.epoch_images,
         }
         if self.held_out is None:
             self._keep({"epoch": epoch})
         elif epoch % recipe.evaluate_every_epochs == 0 or state.step == self.total_steps:
-            found = self._judge(self.held_out)
-            values |= {"minival_top1": found.top1, "minival_top5": found.top5, "minival_loss": found.loss}
-            # Weights that are finite can still overflow.
-            top1, loss = (found.top1, found.loss) if math.isfinite(found.loss) else (0.0, sys.float_info.max)
-            if (top1, -loss) > (progress.best_top1, -progress.best_loss):
-                progress.best_top1, progress.best_loss, progress.best_step = top1, loss, state.step
-                self._keep({"epoch": epoch, "minival_top1": found.top1})
-            values["best_minival_top1"] = progress.best_top1
-            values["best_epoch"] = progress.best_step // self.steps_per_epoch
+            values |= self._consider(self._judge(self.held_out), epoch=epoch)
         progress.epoch_loss, progress.epoch_correct, progress.epoch_images = 0.0, 0, 0
         self._note("epoch", **values)
         # Epochs shorter than it takes to write a checkpoint do not wait for it.
-        if writer.idle or state.step == self.total_steps:
+        if writer.idle or self.ended:
             self._save(writer)
 
-    def _judge(self, dataset: ImageDataset) -> Evaluation:
+    def _judge_start(self) -> None:
+        """Judge the trained weights that a run starts from: they may be the best it ever has."""
+        progress = self.state.progress
+        if self.starts_trained and self.held_out is not None and not self.state.step and progress.best_score < 0:
+            self._note("start", epoch=0, **self._consider(self._judge(self.held_out), epoch=0))
+
+    def _consider(self, found: Judgement, *, epoch: int) -> dict[str, Any]:
+        """Keep the weights that were judged where they are the best so far; returns what the log says of them."""
+        metric, progress = self.setting.recipe.metric, self.state.progress
+        # Weights that are finite can still overflow.
+        score, loss = (found.score(metric), found.loss) if math.isfinite(found.loss) else (0.0, sys.float_info.max)
+        figures = found.figures("minival", metric)
+        if (score, -loss) > (progress.best_score, -progress.best_loss):
+            progress.best_score, progress.best_loss, progress.best_step = score, loss, self.state.step
+            self._keep({"epoch": epoch, **figures, **found.settings})
+        best = {"best_minival": progress.best_score, "best_epoch": progress.best_step // self.steps_per_epoch}
+        return {**figures, **best}
+
+    def _judge(self, dataset: ImageDataset) -> Judgement:
         """Evaluate the weights that would be kept now."""
         network = network_with(self.setting.recipe.network, self.state.judged_tensors(), where="the average")
         found = judge(network, dataset, self.setting)
         self.name_broken(found)
         return found
 
-    def name_broken(self, found: Evaluation) -> None:
+    def name_broken(self, found: Judgement) -> None:
         """Log the images that an evaluation could not read."""
         self._name_broken(self.setting.world.gather(list(found.broken)))
 
@@ -319,8 +382,8 @@ class Loop:
         cut = max(0, (looks - 2 ** (len(kept.rate_cuts) + 1)) * self.look_every)
         go_back(state, setting.folder.checkpoints, setting.world, step=cut)
         state.progress.rate_cuts = (*kept.rate_cuts, cut)
-        best = (kept.best_top1, kept.best_loss, kept.best_step)
-        state.progress.best_top1, state.progress.best_loss, state.progress.best_step = best
+        best = (kept.best_score, kept.best_loss, kept.best_step)
+        state.progress.best_score, state.progress.best_loss, state.progress.best_step = best
         self._note(
             "rolled back", failed_at=failed_at, rate_factor=RATE_CUT ** len(state.progress.rate_cuts), from_step=cut
         )

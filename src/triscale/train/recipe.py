@@ -12,7 +12,9 @@ from triscale.arch.codec import decode, encode, parse_json, unknown_key
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import NetworkSpec
 from triscale.data.augmentation import Augmentation
+from triscale.data.dataset import Metric
 from triscale.train.schedule import Schedule
+from triscale.train.tuning import FineTuning
 
 FORMAT = "triscale-recipe"
 VERSION = 1
@@ -54,6 +56,25 @@ class OptimizerSettings:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 
 
+class Objective(StrEnum):
+    """How many of the classes an image may belong to."""
+
+    ONE_LABEL = "one-label"
+    """One each: cross entropy of a softmax."""
+    MANY_LABELS = "many-labels"
+    """Any number: binary cross entropy of each class's sigmoid, added up."""
+
+
+class Balance(StrEnum):
+    """What is done where classes have very different numbers of images."""
+
+    NONE = "none"
+    WEIGHTS = "weights"
+    """Errors count in inverse proportion to their class's images."""
+    SAMPLING = "sampling"
+    """Images are drawn, with replacement, so that each class comes as often; one label an image alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What to train and how. With the same data, two runs of one recipe give the same weights."""
@@ -79,6 +100,18 @@ class Recipe:
     """Part of the training images held out to choose the best checkpoint by: a fraction below 1, else their number."""
     evaluate_every_epochs: int = 1
     """How often the held-out images are looked at; always after the last epoch."""
+    patience: int | None = None
+    """Epochs without a better result on the held-out images after which a run ends early; None for never."""
+    objective: Objective = Objective.ONE_LABEL
+    balance: Balance = Balance.NONE
+    metric: Metric = Metric.TOP1
+    """What the held-out images choose the best weights by."""
+    start: str | None = None
+    """What the weights are at the start: the name and digest of a model whose copy lies in the run folder.
+
+    None for random weights, drawn by `seed`.
+    """
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +133,18 @@ class Recipe:
                 f"{self.network.name} takes {self.network.input_channels} channels, "
                 f"preprocessing gives {len(self.preprocessing.mean)}"
             )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 epoch, got {self.patience}")
         self._check_groups()
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        many = self.objective is Objective.MANY_LABELS
+        if many != (self.metric is Metric.MEAN_AVERAGE_PRECISION):
+            fitting = "map" if many else "top1 or mean-per-class"
+            raise ValueError(f"with objective {self.objective}, metric must be {fitting}, got {self.metric}")
+        if many and self.balance is Balance.SAMPLING:
+            raise ValueError("images with many labels cannot be sampled evenly; set balance=weights")
 
     def _check_groups(self) -> None:
         images = self.batch_norm_images

@@ -15,9 +15,9 @@ from triscale import __version__
 from triscale.arch.codec import encode
 from triscale.data.dataset import ImageDataset, Splits, hold_out
 from triscale.models.card import ModelCard
-from triscale.models.files import load_model, save_model
+from triscale.models.files import Model, load_model, save_model
 from triscale.train.distributed import default_device, joined_world, own_device
-from triscale.train.evaluate import Evaluation
+from triscale.train.evaluate import Judgement
 from triscale.train.fitting import OutOfMemory, fitting_group, is_out_of_memory
 from triscale.train.log import RunLog, read_log
 from triscale.train.loop import Loop
@@ -34,15 +34,16 @@ class Outcome(NamedTuple):
     step: int
     """Updates done."""
     total_steps: int
+    """Of the recipe; a run that the held-out images ended early did fewer."""
     stopped_by: Signals | None
     """The signal that stopped it early; its checkpoint is written."""
-    validation: Evaluation | None
+    validation: Judgement | None
     """Of the best weights, on the images they never saw; None for a stopped run, and for one finished before."""
 
     @property
     def finished(self) -> bool:
-        """Whether all updates were done, and the best weights judged."""
-        return self.step == self.total_steps and self.stopped_by is None
+        """Whether the best weights were found and judged."""
+        return self.stopped_by is None
 
 
 def train(
@@ -51,6 +52,7 @@ def train(
     path: Path,
     *,
     source: DataSource,
+    start: Model | None = None,
     resources: Resources | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -61,6 +63,9 @@ def train(
     at the end. With `resume`, a run begun in the folder goes on from its newest checkpoint, to the same weights
     that it would have had without the stop; a folder without one is begun. Started by torchrun, the processes
     share the work.
+
+    `start` is the trained network that the run starts from instead of random weights, of the recipe's spec and named in
+    its `start`; a copy is kept in the folder, so that a resumed run needs none.
 
     `watch` hears of everything that happens, as `log.jsonl` does, and of every update.
 
@@ -79,7 +84,7 @@ def train(
         text = ""
         if world.leads:
             settle = partial(_settled, resources=resources, device=device, world_size=world.size)
-            text = recipe_to_json(_begin(folder, recipe, source, settle, resume=resume))
+            text = recipe_to_json(_begin(folder, recipe, source, settle, start=start, resume=resume))
         settled = recipe_from_json(world.agree(text))
         told = _watched(RunLog(folder.log) if world.leads else None, watch)
         with stop_requests() as stop:
@@ -96,12 +101,20 @@ def train(
 
 
 def _begin(
-    folder: RunFolder, recipe: Recipe, source: DataSource, settle: Callable[[Recipe], Recipe], *, resume: bool
+    folder: RunFolder,
+    recipe: Recipe,
+    source: DataSource,
+    settle: Callable[[Recipe], Recipe],
+    *,
+    start: Model | None,
+    resume: bool,
 ) -> Recipe:
     """Make the run folder, or find what the run in it was asked to do."""
     if not folder.exists:
+        if (recipe.start is None) != (start is None):
+            raise ValueError("a recipe names its start if and only if trained weights are given to start from")
         recipe = settle(recipe)
-        folder.create(recipe, source)
+        folder.create(recipe, source, start)
         return recipe
     if not resume:
         raise ValueError(f"{folder.path} holds a run already; add --resume to go on with it, or name another folder")
@@ -138,7 +151,8 @@ def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
     recipe, folder, world = setting.recipe, setting.folder, setting.world
     train_set, held_out = _parts(recipe, data.train)
     card = ModelCard(recipe.preprocessing, data.train.class_names, _provenance(recipe, source))
-    loop = Loop(setting, train_set, held_out, card)
+    start = folder.read_start(recipe)
+    loop = Loop(setting, train_set, held_out, card, start=None if start is None else start.network.state_dict())
     (judged,) = world.any(world.leads and any(row["event"] == "validation" for row in read_log(folder.log)))
     if judged:
         return Outcome(loop.total_steps, loop.total_steps, None, None)
@@ -150,14 +164,14 @@ def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
     try:
         found = judge(model.network, data.validation, setting)
     except Stopped:
-        return Outcome(loop.total_steps, loop.total_steps, setting.stop.signal, None)
+        return Outcome(loop.state.step, loop.total_steps, setting.stop.signal, None)
     loop.name_broken(found)
     if world.leads:
-        metrics = {"validation_top1": found.top1, "validation_top5": found.top5, "validation_images": found.images}
+        metrics = {**found.figures("validation", recipe.metric), "validation_images": found.images}
         provenance = {**model.card.provenance, **metrics}
         save_model(folder.model, model.network, replace(model.card, provenance=provenance))
-        setting.watch("validation", loop.total_steps, {**metrics, "validation_loss": found.loss})
-    return Outcome(loop.total_steps, loop.total_steps, None, found)
+        setting.watch("validation", loop.state.step, metrics)
+    return Outcome(loop.state.step, loop.total_steps, None, found)
 
 
 def _parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset | None]:
@@ -168,7 +182,8 @@ def _parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset, ImageDa
 
 def _provenance(recipe: Recipe, source: DataSource) -> dict[str, Any]:
     settings = {name: value for name, value in encode(recipe).items() if name not in ("network", "preprocessing")}
-    return {"data": source.name, "recipe": settings, "triscale": __version__, "torch": str(torch.__version__)}
+    origin = {} if recipe.start is None else {"from": recipe.start}
+    return {"data": source.name, **origin, "recipe": settings, "triscale": __version__, "torch": str(torch.__version__)}
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

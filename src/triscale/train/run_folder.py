@@ -1,5 +1,6 @@
 """The folder of one run: what lies where, who may write there, and what a run was asked to do."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from triscale.arch.codec import decode, encode, parse_json
+from triscale.models.files import Model, load_model, save_model
+from triscale.models.network import Network
 from triscale.storage import remove_partial, write_text
 from triscale.train.recipe import Recipe, read_recipe, recipe_to_json
 
@@ -20,6 +23,15 @@ class DataSource:
     name: str
     validation_fraction: float = 0.2
     root: str | None = None
+
+
+def weights_digest(network: Network) -> str:
+    """Twelve hexadecimal digits that tell the weights and statistics of networks apart."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def start(self) -> Path:
+        """The trained weights that it starts from, where it does not start from random ones."""
+        return self.path / "start.safetensors"
+
+    @property
     def model(self) -> Path:
         """The best weights so far."""
         return self.path / "model.safetensors"
@@ -58,10 +75,13 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.recipe.exists()
 
-    def create(self, recipe: Recipe, data: DataSource) -> None:
+    def create(self, recipe: Recipe, data: DataSource, start: Model | None = None) -> None:
         """Begin a run in an existing folder. Raises ValueError where it holds something else already."""
-        if any(not entry.name.startswith(".") and entry != self.data for entry in self.path.iterdir()):
+        own = (self.data, self.start)
+        if any(not entry.name.startswith(".") and entry not in own for entry in self.path.iterdir()):
             raise ValueError(f"{self.path} is not empty; name another folder with -o")
+        if start is not None:
+            save_model(self.start, *start)
         write_text(self.data, json.dumps(encode(data), indent=2) + "\n")
         write_text(self.recipe, recipe_to_json(recipe))
 
@@ -75,6 +95,18 @@ class RunFolder:
             raise ValueError(f"{self.data} is not UTF-8 text, so it names no data") from None
         data = parse_json(text, where=str(self.data))
         return read_recipe(self.recipe), decode(DataSource, data, where=str(self.data))
+
+    def read_start(self, recipe: Recipe) -> Model | None:
+        """The trained weights that the run starts from; None where it starts from random ones.
+
+        Raises ValueError where they are gone, or other ones than the run was begun with.
+        """
+        if recipe.start is None:
+            return None
+        start = load_model(self.start)
+        if weights_digest(start.network) != recipe.start.rpartition("@")[2]:
+            raise ValueError(f"{self.start} holds other weights than the run in {self.path} was begun with")
+        return start
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written; only for the one that holds the lock."""

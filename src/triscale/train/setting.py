@@ -15,9 +15,9 @@ from triscale.models.fold import fold_batch_norms
 from triscale.models.inputs import Normalise
 from triscale.models.network import Network
 from triscale.train.distributed import World
-from triscale.train.evaluate import Evaluation, evaluate
+from triscale.train.evaluate import Judgement, evaluate, evaluate_many_labels
 from triscale.train.loader import MicroBatch, eval_batches
-from triscale.train.recipe import Recipe
+from triscale.train.recipe import Objective, Recipe
 from triscale.train.resources import Resources
 from triscale.train.run_folder import RunFolder
 from triscale.train.statistics import synchronise_statistics
@@ -70,7 +70,7 @@ def callable_network(network: Network, setting: Setting) -> nn.Module:
     return model
 
 
-def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluation:
+def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Judgement:
     """Evaluate `network` on every image of `dataset`, together with the other processes.
 
     Raises Stopped, in all processes together, where one of them is asked to stop.
@@ -85,7 +85,11 @@ def judge(network: Network, dataset: ImageDataset, setting: Setting) -> Evaluati
         world_size=world.size,
         pinned=device.type == "cuda",
     )
-    return evaluate(
+    evaluations: dict[Objective, Callable[..., Judgement]] = {
+        Objective.ONE_LABEL: evaluate,
+        Objective.MANY_LABELS: evaluate_many_labels,
+    }
+    return evaluations[recipe.objective](
         fold_batch_norms(network),
         _until_stopped(batches, setting.stop, world),
         classes=recipe.network.classes,

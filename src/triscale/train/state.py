@@ -1,6 +1,6 @@
 """Everything that changes while a network trains, and how it goes into a checkpoint and comes back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from triscale.train.ema import ExponentialMovingAverage
 from triscale.train.loss import decayed_parameters
 from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
 from triscale.train.rmsprop import RMSPropTF
+from triscale.train.tuning import FineTuning
 
 RATE_CUT = 0.5
 """What the learning rate is multiplied by after each roll-back."""
@@ -23,10 +24,10 @@ RATE_CUT = 0.5
 class Progress:
     """The parts of a run's state that are no tensors."""
 
-    best_top1: float = -1.0
-    """Of all evaluations on the held-out images."""
+    best_score: float = -1.0
+    """By the recipe's metric, of all evaluations on the held-out images."""
     best_loss: float = 0.0
-    """On the held-out images at that evaluation; decides between equal top-1."""
+    """On the held-out images at that evaluation; decides between equal scores."""
     best_step: int = 0
     broken_images: int = 0
     """Times that an image was replaced since it could not be read."""
@@ -70,30 +71,52 @@ _OPTIMIZERS: dict[OptimizerKind, Callable[[list[dict[str, Any]], OptimizerSettin
 }
 
 
-def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer of all weights of `network`, with a learning rate of 0 until one is set."""
-    decayed, others = decayed_parameters(network, biases=settings.decay_biases)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+def make_optimizer(
+    network: Network, settings: OptimizerSettings, tuning: FineTuning | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of all weights of `network`, with a learning rate of 0 until one is set.
+
+    Each group's `share` is what the schedule's rate is multiplied by there.
+    """
+    rates = (tuning or FineTuning()).stage_rates(len(network.stages))
+    groups: list[dict[str, Any]] = []
+    for part, share in _parts(network, rates):
+        decayed, others = decayed_parameters(part, biases=settings.decay_biases)
+        groups += [
+            {"params": decayed, "weight_decay": settings.weight_decay, "share": share},
+            {"params": others, "weight_decay": 0.0, "share": share},
+        ]
     return _OPTIMIZERS[settings.kind]([group for group in groups if group["params"]], settings)
+
+
+def _parts(network: Network, rates: Sequence[float]) -> list[tuple[nn.Module, float]]:
+    """Stages and classifier, each with its share of the learning rate; all together where all take the same."""
+    if set(rates) <= {1.0}:
+        return [(network, 1.0)]
+    return [*zip(network.stages, rates, strict=True), (network.classifier, 1.0)]
 
 
 class TrainState:
     """Network, average, optimizer and progress after `step` updates."""
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        self._recipe = recipe
-        self.network: Network = build(recipe.network, seed=recipe.seed).to(device).train()
-        self.optimizer = make_optimizer(self.network, recipe.optimizer)
+    def __init__(self, recipe: Recipe, device: torch.device, *, start: Mapping[str, Tensor] | None = None) -> None:
+        self._recipe, self._start = recipe, start
+        self.network: Network = build(recipe.network, seed=recipe.seed)
+        if start is not None:
+            self.network.load_state_dict(start)
+        self.network.to(device).train()
+        # Made while all learns: what rests at first keeps its place in the optimizer and in the average.
+        self.optimizer = make_optimizer(self.network, recipe.optimizer, recipe.fine_tuning)
         self.average = self._new_average()
         self.progress = Progress()
         self.step = 0
 
     def restart(self) -> None:
         """Put back everything as it was before the first update."""
-        self.network.load_state_dict(build(self._recipe.network, seed=self._recipe.seed).state_dict())
+        start = self._start
+        if start is None:
+            start = build(self._recipe.network, seed=self._recipe.seed).state_dict()
+        self.network.requires_grad_(True).load_state_dict(start)
         self.optimizer.state.clear()
         self.average = self._new_average()
         self.progress = Progress()
@@ -106,7 +129,7 @@ class TrainState:
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next update."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
 
     def judged_tensors(self) -> Mapping[str, Tensor]:
         """The state dict that is judged and kept: the average where there is one."""

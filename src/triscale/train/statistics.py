@@ -12,11 +12,12 @@ class RunningStatistics:
     """Makes the running statistics of one update an average over its groups of images.
 
     Each group alone would move them by (1 - momentum) * old + momentum * new. The average of those over all
-    groups moves them once, by the groups' average, whichever device saw which group and in whatever order.
+    groups moves them once, by the groups' average, whichever device saw which group and in whatever order. Norms
+    that keep their statistics, being in evaluation mode, are left out.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
         self._running = [x for norm in norms for x in (norm.running_mean, norm.running_var) if x is not None]
         self._counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
         self._start = [tensor.clone() for tensor in self._running]

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from triscale.train.distributed import World
 from triscale.train.loader import MicroBatch, Share
-from triscale.train.loss import smoothed_cross_entropy
+from triscale.train.objective import Target
 from triscale.train.state import TrainState
 from triscale.train.statistics import RunningStatistics
 
@@ -71,7 +71,7 @@ class Updater:
     device: torch.device
     precision: torch.dtype
     batch_size: int
-    label_smoothing: float
+    target: Target
     seed: int
 
     def update(self, state: TrainState, batches: Iterator[MicroBatch], *, rate: float) -> list[tuple[str, str]]:
@@ -105,9 +105,9 @@ class Updater:
             logits = self.model(images)
         self.statistics.collect()
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss_sum = smoothed_cross_entropy(logits, labels, smoothing=self.label_smoothing, reduction="sum")
+        loss_sum = self.target.loss(logits, labels)
         with torch.no_grad():
-            self.tally.add(loss_sum.detach(), (logits.argmax(1) == labels).sum(), len(labels))
+            self.tally.add(loss_sum.detach(), self.target.correct(logits, labels), len(labels))
         # Processes' gradients are averaged, not added.
         return loss_sum * (self.world.size / self.batch_size)
 

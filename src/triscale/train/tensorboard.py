@@ -17,6 +17,7 @@ SCALARS: Final[dict[str, dict[str, str]]] = {
     "train": {
         "loss": "loss/training",
         "top1": "top1/training",
+        "exact_match": "exact_match/training",
         "learning_rate": "learning_rate",
         "images_per_s": "speed/images_per_s",
         "waiting": "speed/waiting",
@@ -25,11 +26,15 @@ SCALARS: Final[dict[str, dict[str, str]]] = {
         "minival_loss": "loss/held_out",
         "minival_top1": "top1/held_out",
         "minival_top5": "top5/held_out",
+        "minival_mean_per_class": "mean_per_class/held_out",
+        "minival_map": "map/held_out",
     },
     "validation": {
         "validation_loss": "loss/validation",
         "validation_top1": "top1/validation",
         "validation_top5": "top5/validation",
+        "validation_mean_per_class": "mean_per_class/validation",
+        "validation_map": "map/validation",
     },
 }
 """For each event its figures, and what TensorBoard calls them; the x axis counts updates."""
