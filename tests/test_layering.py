@@ -47,7 +47,9 @@ LAYERS = {
     "train": Layer(
         "arch cost data evaluation models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"
     ),
-    "transfer": Layer("arch cost data deploy evaluation models scaling storage train", "numpy sklearn torch"),
+    "transfer": Layer(
+        "arch cost data deploy download evaluation models scaling storage train", "numpy safetensors sklearn torch"
+    ),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch data train"),
     "demo": Layer(
