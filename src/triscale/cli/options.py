@@ -149,7 +149,8 @@ def _is_flag(field: "dataclasses.Field[Any]") -> bool:
 
 
 def _flag(field: "dataclasses.Field[Any]") -> str:
-    return "--" + field.name.replace("_", "-")
+    # A trailing underscore keeps a name such as `from` apart from Python's own words.
+    return "--" + field.name.rstrip("_").replace("_", "-")
 
 
 def _several(hint: Any) -> bool:
@@ -215,7 +216,8 @@ def parser_of(kind: type, verb: str, *, example: str) -> argparse.ArgumentParser
         allow_abbrev=False,
     )
     hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
+    # A verb's own options come before those that it shares with others.
+    for field in sorted(dataclasses.fields(kind), key=lambda field: field.name not in kind.__annotations__):
         add = _add_flag if _is_flag(field) else _add_positional
         add(parser, field, hints[field.name])
     return parser
