@@ -111,7 +111,10 @@ def test_one_part_is_split_by_seed_class_by_class(tmp_path: Path) -> None:
         ("fashion_mnist", "did you mean fashion-mnist?"),
         ("torchvision:CIFAR1000", "did you mean torchvision:CIFAR100?"),
         ("torchvision:Nothing", "valid: CIFAR10, CIFAR100"),
-        ("no/such/folder", "there is no dataset or folder 'no/such/folder'; give a folder, tar shards, or one of"),
+        (
+            "no/such/folder",
+            "there is no dataset or folder 'no/such/folder'; give a folder, tar shards, a CSV file, or one of",
+        ),
         ("a\0b", r"there is no dataset or folder 'a\x00b'"),
         ("no-such-{0..3}.tar", "there is no shard 'no-such-0.tar'"),
         ("synthetic:clases=3", "unknown setting 'clases'; valid: size, classes, images"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from triscale.data.dataset import Splits
+from triscale.data.datasets.csv_files import SUFFIXES, csv_parts, open_csv
 from triscale.data.datasets.fashion_mnist import open_fashion_mnist
 from triscale.data.datasets.folders import find_parts, open_folders
 from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
@@ -22,8 +23,9 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
     """Images to train on and images for validation, from a name, a folder or tar shards.
 
     `digits`, `fashion-mnist`, `synthetic` or `synthetic:classes=10,images=1000,size=500x375,jpeg=1`,
-    `torchvision:CIFAR10` and the like, a folder (`open_folders`, `open_imagenet`), a folder of tar shards or their
-    paths or addresses (`open_shards`). What comes without a validation part gives `validation_fraction` of each
+    `torchvision:CIFAR10` and the like, those of Table 6 (`open_transfer_set`), a folder (`open_folders`,
+    `open_imagenet`), a CSV file or a folder of them (`open_csv`), a folder of tar shards or their paths or addresses
+    (`open_shards`). What comes without a validation part gives `validation_fraction` of each
     class, drawn by `seed`. `root` is the folder with the files of a dataset that goes by a name or an address,
     and where they are downloaded to; without it, they lie in the cache folder.
     No image is decoded. Raises ValueError in one line for whatever is not there or not of the right shape.
@@ -53,12 +55,18 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
         return open_shards(name, root=root, seed=seed, validation_fraction=validation_fraction)
     if "\0" in name or not Path(name).exists():
         raise _unknown(name)
-    if not Path(name).is_dir():
-        raise ValueError(f"{printable(name)} is a file; give the folder that holds the class folders")
     return _open_path(Path(name), seed=seed, validation_fraction=validation_fraction)
 
 
 def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
+    if not path.is_dir():
+        if path.suffix.casefold() not in SUFFIXES:
+            raise ValueError(
+                f"{printable(str(path))} is a file; give the folder that holds the class folders, or a .csv"
+            )
+        return open_csv([path], seed=seed, validation_fraction=validation_fraction)
+    if tables := csv_parts(path):
+        return open_csv(tables, seed=seed, validation_fraction=validation_fraction)
     if shards := shards_in(path):
         return open_shard_files(shards, seed=seed, validation_fraction=validation_fraction)
     train, validation = find_parts(path)
@@ -70,5 +78,7 @@ def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
 def _unknown(name: str) -> ValueError:
     near = difflib.get_close_matches(name.casefold(), NAMES, n=1)
     near = near or [known for known in NAMES if len(name) > 3 and name.casefold() in known]
-    valid = f"did you mean {near[0]}?" if near else f"give a folder, tar shards, or one of {', '.join(NAMES)}"
+    valid = (
+        f"did you mean {near[0]}?" if near else f"give a folder, tar shards, a CSV file, or one of {', '.join(NAMES)}"
+    )
     return ValueError(f"there is no dataset or folder '{printable(name)}'; {valid}")
