@@ -35,7 +35,8 @@ LAYERS = {
     "scaling": Layer("arch cost"),
     "report": Layer("arch cost run_log scaling storage", "jinja2 matplotlib numpy"),
     "data": Layer(
-        "arch download imagenet storage", "PIL cv2 datasets filelock numpy scipy simplejpeg sklearn torch torchvision"
+        "arch download imagenet storage",
+        "PIL cv2 datasets filelock numpy pyarrow scipy simplejpeg sklearn torch torchvision",
     ),
     "kernels": Layer(),
     "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
@@ -48,7 +49,8 @@ LAYERS = {
         "arch cost data evaluation models run_log storage", "cv2 filelock numpy safetensors tensorboard torch"
     ),
     "transfer": Layer(
-        "arch cost data deploy download evaluation models scaling storage train", "numpy safetensors sklearn torch"
+        "arch cost data deploy download evaluation models scaling storage train",
+        "numpy safetensors sklearn threadpoolctl torch",
     ),
     "search": Layer("arch cost scaling storage", "numpy optuna ray"),
     "recipes": Layer("arch data train"),

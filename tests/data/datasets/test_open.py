@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.datasets.sources import write_fashion, write_folders, write_shard
+from tests.data.datasets.sources import (
+    jpeg,
+    write_birdsnap,
+    write_fashion,
+    write_folders,
+    write_food,
+    write_shard,
+)
 from triscale.data.dataset import ImageDataset, Splits
 from triscale.data.datasets import open_dataset
 from triscale.data.read import read_image
@@ -47,6 +54,33 @@ def _torchvision(root: Path) -> Splits:
     return open_dataset("torchvision:FashionMNIST", root=root)
 
 
+def _food(root: Path) -> Splits:
+    write_food(root)
+    return open_dataset("food-101", root=root)
+
+
+def _birdsnap(root: Path) -> Splits:
+    write_birdsnap(root)
+    return open_dataset("birdsnap", root=root)
+
+
+def _csv(root: Path) -> Splits:
+    write_folders(root, {"a": 3, "b": 4})
+    lines = [f"{path.relative_to(root)},{path.parent.name}" for path in sorted(root.glob("*/*.jpg"))]
+    (root / "labels.csv").write_text("\n".join(["image,label", *lines]))
+    return open_dataset(str(root / "labels.csv"))
+
+
+def _saved(root: Path) -> Splits:
+    import datasets
+
+    datasets.disable_progress_bars()
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"image": [{"bytes": jpeg(i), "path": None} for i in range(10)], "label": [0, 1] * 5}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(root / "saved")
+    return open_dataset(str(root / "saved"))
+
+
 SOURCES = {
     "folders": _folders,
     "one folder": _one_folder,
@@ -54,6 +88,10 @@ SOURCES = {
     "shards": _shards,
     "fashion-mnist": _fashion,
     "torchvision": _torchvision,
+    "food-101": _food,
+    "birdsnap": _birdsnap,
+    "csv": _csv,
+    "hugging face": _saved,
     "digits": lambda _: open_dataset("digits"),
     "synthetic": lambda _: open_dataset("synthetic:classes=4,images=30,size=40x30"),
     "synthetic pixels": lambda _: open_dataset("synthetic:classes=4,images=30,size=20,jpeg=0,channels=1"),
@@ -109,6 +147,9 @@ def test_one_part_is_split_by_seed_class_by_class(tmp_path: Path) -> None:
     [
         ("digit", "did you mean digits?"),
         ("fashion_mnist", "did you mean fashion-mnist?"),
+        ("cifar10", "did you mean cifar-10?"),
+        ("flowers", "did you mean flowers-102?"),
+        ("Stanford_Cars", "did you mean stanford-cars?"),
         ("torchvision:CIFAR1000", "did you mean torchvision:CIFAR100?"),
         ("torchvision:Nothing", "valid: CIFAR10, CIFAR100"),
         (

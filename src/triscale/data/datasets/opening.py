@@ -9,6 +9,7 @@ from triscale.data.dataset import Splits
 from triscale.data.datasets.csv_files import SUFFIXES, csv_parts, open_csv
 from triscale.data.datasets.fashion_mnist import open_fashion_mnist
 from triscale.data.datasets.folders import find_parts, open_folders
+from triscale.data.datasets.huggingface import is_saved, open_saved
 from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
 from triscale.data.datasets.shards import names_shards, open_shard_files, open_shards, shards_in
 from triscale.data.datasets.synthetic import open_synthetic
@@ -24,10 +25,10 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
 
     `digits`, `fashion-mnist`, `synthetic` or `synthetic:classes=10,images=1000,size=500x375,jpeg=1`,
     `torchvision:CIFAR10` and the like, those of Table 6 (`open_transfer_set`), a folder (`open_folders`,
-    `open_imagenet`), a CSV file or a folder of them (`open_csv`), a folder of tar shards or their paths or addresses
-    (`open_shards`). What comes without a validation part gives `validation_fraction` of each
-    class, drawn by `seed`. `root` is the folder with the files of a dataset that goes by a name or an address,
-    and where they are downloaded to; without it, they lie in the cache folder.
+    `open_imagenet`), a CSV file or a folder of them (`open_csv`), what Hugging Face's library saved (`open_saved`), a
+    folder of tar shards or their paths or addresses (`open_shards`). What comes without a validation part gives
+    `validation_fraction` of each class, drawn by `seed`. `root` is the folder with the files of a dataset that goes by
+    a name or an address, and where they are downloaded to; without it, they lie in the cache folder.
     No image is decoded. Raises ValueError in one line for whatever is not there or not of the right shape.
     """
     if not (math.isfinite(validation_fraction) and 0 < validation_fraction < 1):
@@ -65,6 +66,8 @@ def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
                 f"{printable(str(path))} is a file; give the folder that holds the class folders, or a .csv"
             )
         return open_csv([path], seed=seed, validation_fraction=validation_fraction)
+    if is_saved(path):
+        return open_saved(path, seed=seed, validation_fraction=validation_fraction)
     if tables := csv_parts(path):
         return open_csv(tables, seed=seed, validation_fraction=validation_fraction)
     if shards := shards_in(path):
