@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib
+import io
 import logging
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +23,14 @@ from tests.data.datasets.sources import (
     write_pets,
 )
 from tests.data.datasets.test_torchvision import assert_same
+from tests.loopback import Loopback, loopback
 from tests.peers import import_torchvision
 from triscale.data.dataset import Metric
 from triscale.data.datasets import open_dataset
 from triscale.data.datasets.table6 import TABLE_6, usual_metric
 from triscale.data.datasets.torchvision import PARTS, published_checksums
+
+__all__ = ["loopback"]
 
 # Table 6 of the paper as it prints it: training images, test images, classes. And the measure of Kornblith et al. 2019.
 PRINTED = {
@@ -141,6 +146,33 @@ def test_same_as_torchvision(
     assert_same(splits.train, joined)
     assert_same(splits.validation, kind(str(tmp_path), **row.test[0]))
     assert splits.train.class_names == tuple(theirs[0].classes)
+
+
+def test_download_into_the_cache(
+    peer: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    loopback: Loopback,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_pets(tmp_path / "published")
+    resources = []
+    for name in ("images", "annotations"):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w:gz") as archive:
+            archive.add(tmp_path / "published/oxford-iiit-pet" / name, name)
+        loopback.serve(f"{name}.tar.gz", file.getvalue())
+        resources.append((loopback.url(f"{name}.tar.gz"), hashlib.md5(file.getvalue()).hexdigest()))
+    monkeypatch.setattr(peer.OxfordIIITPet, "_RESOURCES", resources)
+    monkeypatch.setenv("TRISCALE_CACHE", str(tmp_path / "cache"))
+    splits = open_dataset("oxford-iiit-pets")
+    assert splits.train.name(0).startswith(f"{tmp_path}/cache/torchvision/oxford-iiit-pet/images/")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(peer.OxfordIIITPet, "_RESOURCES", [(url, "0" * 32) for url, _ in resources])
+    with pytest.raises(
+        ValueError, match=r"/elsewhere/oxford-iiit-pet/images\.tar\.gz is not the published file: its MD5"
+    ):
+        open_dataset("oxford-iiit-pets", root=tmp_path / "elsewhere")
 
 
 def test_own_folder_is_as_good_as_its_root(write: Callable[[str, Path], None], tmp_path: Path) -> None:
