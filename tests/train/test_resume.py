@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from tests.train.tiny import SOURCE, SPEC, assert_same_run, epochs, recipe, splits
+from triscale.models.files import Model
 from triscale.recipes import small_rmsprop, small_sgd
 from triscale.train import Recipe, Resources, train
 from triscale.train.checkpoint import checkpoint_files
 from triscale.train.log import read_log
+from triscale.train.recipe import Balance
+from triscale.train.tuning import BatchStatistics, FineTuning
 
 STEPS = 12
 RECIPES = {
@@ -22,6 +25,10 @@ RECIPES = {
     "sgd without momentum": recipe(optimizer=replace(small_sgd(SPEC).optimizer, momentum=0.0)),
     "no average": recipe(ema_decay=0.0),
     "nothing held out": recipe(minival=0.0),
+    "thawing": recipe(fine_tuning=FineTuning(head_epochs=0.5, thaw_epochs=2.0, stage_decay=0.5)),
+    "kept statistics": recipe(fine_tuning=FineTuning(frozen_stages=1, statistics=BatchStatistics.FROZEN)),
+    "sampled": recipe(balance=Balance.SAMPLING),
+    "weighted": recipe(balance=Balance.WEIGHTS),
 }
 
 
@@ -36,7 +43,11 @@ def stopping_after(step: int, number: int = signal.SIGTERM) -> Any:
 
 
 def train_in_parts(
-    asked: Recipe, folder: Path, stops: Sequence[int], parts: Sequence[Resources] = (Resources(),)
+    asked: Recipe,
+    folder: Path,
+    stops: Sequence[int],
+    parts: Sequence[Resources] = (Resources(),),
+    start: Model | None = None,
 ) -> None:
     for number, stop in enumerate([*stops, None]):
         outcome = train(
@@ -44,6 +55,7 @@ def train_in_parts(
             splits(),
             folder,
             source=SOURCE,
+            start=None if number else start,
             resources=parts[number % len(parts)],
             resume=number > 0,
             watch=None if stop is None else stopping_after(stop),

@@ -16,6 +16,7 @@ from tests.train.tiny import SOURCE, SPEC, recipe, splits
 from triscale.train import OptimizerSettings, Recipe, Resources, train
 from triscale.train.distributed import World, joined_world
 from triscale.train.statistics import synchronise_statistics
+from triscale.train.tuning import FineTuning
 
 PLAIN = replace(SPEC, dropout=0.0, stochastic_depth_rate=0.0)
 
@@ -34,6 +35,8 @@ RUNS: dict[str, tuple[Recipe, Resources]] = {
     "uneven": (asked(batch_size=12, batch_norm_images=4), Resources()),
     # One group in both: what is dropped would differ, so nothing is.
     "spread": (asked(batch_norm_images=16, network=PLAIN), Resources()),
+    # Another wrapper each time that a stage begins to learn.
+    "thawing": (asked(fine_tuning=FineTuning(head_epochs=0.5, thaw_epochs=2.0, stage_decay=0.5)), Resources()),
     "recomputed": (asked(batch_size=12, batch_norm_images=4), Resources(recompute=True)),
     "spread-recomputed": (
         asked(batch_norm_images=16, network=PLAIN),

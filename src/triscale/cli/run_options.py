@@ -11,10 +11,12 @@ from triscale.cli.options import json_option, option
 from triscale.cost import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from triscale.data.dataset import Splits
-    from triscale.models.files import Model
     from triscale.train.recipe import Recipe
     from triscale.train.resources import Resources
+    from triscale.train.run import Outcome
     from triscale.train.run_folder import DataSource
     from triscale.train.setting import Watch
 
@@ -84,6 +86,29 @@ def judged_as_usual(recipe: "Recipe", data: "Splits", name: str) -> "Recipe":
     return replace(recipe, objective=objective, metric=usual_metric(name, labels))
 
 
+def print_recipe(recipe: "Recipe") -> None:
+    """What --dry-run shows."""
+    from triscale.train.recipe import recipe_to_json
+
+    print(recipe_to_json(recipe), end="")
+
+
+def follow_on(options: RunOptions, *, verb: str, settings: tuple[str, ...]) -> None:
+    """Go on with the run in the folder that was named, as it was begun."""
+    from triscale.train.run_folder import RunFolder
+
+    if not (options.resume and options.output):
+        raise ValueError("name the images to train on, or -o FOLDER --resume to go on with a run")
+    if settings:
+        raise ValueError(f"a run goes on as it was begun; leave {settings[0]} out, or begin another run")
+    recipe, source = RunFolder(options.output).read()
+    data = open_source(source)
+    if options.dry_run:
+        print_recipe(recipe)
+        return
+    follow(options, recipe, data, source, verb=verb, path=options.output, recipe_name=None)
+
+
 def run_folder(options: RunOptions, *, network: str, data: str) -> Path:
     """The run folder: the one named, or a new one below runs/."""
     from triscale.train.distributed import launched
@@ -106,15 +131,15 @@ def follow(
     verb: str,
     path: Path,
     recipe_name: str | None,
-    start: "Model | None" = None,
+    train: "Callable[..., Outcome] | None" = None,
 ) -> None:
     """Train, told of on the screen, and say at the end where the model lies.
 
-    Leaves with a signal's exit code where one stopped the run.
+    `train` takes the place of the function of that name where it is given. Leaves with a signal's exit code where one stopped the run.
     """
     from triscale.cli.train_end import tell_end
     from triscale.cli.train_view import Subject, shown
-    from triscale.train.run import train
+    from triscale.train import run
 
     resources = resources_of(options)
     subject = Subject(
@@ -132,12 +157,11 @@ def follow(
             tell(event, step, values)
             draw(event, step, values)
 
-        outcome = train(
+        outcome = (train or run.train)(
             recipe,
             data,
             path,
             source=source,
-            start=start,
             resources=resources,
             resume=options.resume,
             watch=watch,

@@ -8,7 +8,16 @@ from triscale.arch import Coefficients, NetworkSpec, Resolution, scale
 from triscale.cli.leaving import signals_held, sigterm_ends
 from triscale.cli.network import NET_HELP, find_network
 from triscale.cli.options import nearest, option, positional
-from triscale.cli.run_options import RunOptions, follow, judged_as_usual, open_source, run_folder, source_of
+from triscale.cli.run_options import (
+    RunOptions,
+    follow,
+    follow_on,
+    judged_as_usual,
+    open_source,
+    print_recipe,
+    run_folder,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from triscale.data.dataset import Splits
@@ -96,23 +105,14 @@ def run(options: Options) -> None:
 
 
 def _run(options: Options) -> None:
-    from triscale.train.run_folder import RunFolder
-
     if options.data is None:
-        if not (options.resume and options.output):
-            raise ValueError("name the images to train on, or -o FOLDER --resume to go on with a run")
-        recipe, source = RunFolder(options.output).read()
-        if options.settings:
-            raise ValueError(f"a run goes on as it was begun; leave {options.settings[0]} out, or begin another run")
-        data = open_source(source)
-    else:
-        source = source_of(options, options.data)
-        data = open_source(source)
-        recipe = _recipe(options, data)
+        follow_on(options, verb="train", settings=options.settings)
+        return
+    source = source_of(options, options.data)
+    data = open_source(source)
+    recipe = _recipe(options, data)
     if options.dry_run:
-        from triscale.train.recipe import recipe_to_json
-
-        print(recipe_to_json(recipe), end="")
+        print_recipe(recipe)
         return
     follow(
         options,
@@ -121,5 +121,5 @@ def _run(options: Options) -> None:
         source,
         verb="train",
         path=run_folder(options, network=recipe.network.name, data=source.name),
-        recipe_name=options.recipe or (options.data and _fitting_recipe(recipe.network, images=len(data.train.labels))),
+        recipe_name=options.recipe or _fitting_recipe(recipe.network, images=len(data.train.labels)),
     )

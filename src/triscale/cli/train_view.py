@@ -140,6 +140,9 @@ SENTENCES: dict[str, Callable[[int, Mapping[str, Any]], str]] = {
 }
 """Events that a person should read of, as one line each."""
 
+PREPARATIONS = {"features": "computing features", "head": "fitting the classifier"}
+"""What is done before a run begins, told by how much of it is done."""
+
 
 @dataclass(slots=True)
 class Teller:
@@ -151,6 +154,7 @@ class Teller:
     pace: Pace = field(init=False)
     headed: bool = False
     estimated: bool = False
+    prepared: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.pace = Pace(epochs=self.subject.recipe.epochs, batch_size=self.subject.recipe.batch_size)
@@ -166,6 +170,8 @@ class Teller:
                     self.say(f"{'' if index else name:12}{line}")
         elif event == "step":
             self._estimate(now_s)
+        elif event in PREPARATIONS:
+            self._tell_preparation(event, values)
         elif event == "epoch":
             self._tell_epoch(values, now_s)
         elif event in SENTENCES:
@@ -178,6 +184,11 @@ class Teller:
             self.say(COLUMNS.format(exact=exact, score=score, second=second))
         self.say(epoch_line(self.pace, values, elapsed_s=self.pace.elapsed_s(now_s)))
         self.pace.begin_epoch()
+
+    def _tell_preparation(self, event: str, values: dict[str, Any]) -> None:
+        if event == "features" and event not in self.prepared:
+            self.say(f"{'head':12}fitted first, to the features of {values['total']:,} images")
+        self.prepared.add(event)
 
     def _tell(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event == "broken image" and len(self.pace.broken) > NAMED:
@@ -225,6 +236,20 @@ def bar(pace: Pace, *, now_s: float) -> "RenderableType":
     return Group(first, Text("  ".join(filter(None, words)), no_wrap=True, overflow="ellipsis", style="dim"))
 
 
+def preparation_bar(event: str, values: Mapping[str, Any]) -> "RenderableType":
+    """One line: what is done before the run, and how far it is."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    line = Table.grid(expand=True, padding=(0, 1))
+    for ratio in (None, 1, None):
+        line.add_column(ratio=ratio, no_wrap=True)
+    counted = f"{values['done']:,}/{values['total']:,}"
+    line.add_row(Text(PREPARATIONS[event]), ProgressBar(total=values["total"], completed=values["done"]), counted)
+    return line
+
+
 @contextmanager
 def _on_terminal(subject: Subject) -> Iterator[Teller]:
     """Lines above a bar on stderr, redrawn by this thread alone: reading processes may be forked from it."""
@@ -244,7 +269,9 @@ def _on_terminal(subject: Subject) -> Iterator[Teller]:
                 nonlocal drawn_s
                 super().hear(event, step, values)
                 now_s = self.now_s()
-                if event != "step" or self.pace.judging or now_s - drawn_s > REDRAWN_EVERY_S:
+                if event in PREPARATIONS:
+                    live.update(preparation_bar(event, values), refresh=True)
+                elif event != "step" or self.pace.judging or now_s - drawn_s > REDRAWN_EVERY_S:
                     drawn_s = now_s
                     live.update(bar(self.pace, now_s=now_s), refresh=True)
 
@@ -273,7 +300,7 @@ def shown(subject: Subject, *, json: bool) -> Iterator[Watch]:
     if json:
 
         def tell(event: str, step: int, values: dict[str, Any]) -> None:
-            if event != "step":
+            if event != "step" and event not in PREPARATIONS:
                 print(
                     json_format.dumps(_finite({"event": event, "step": step, **values}), ensure_ascii=False), flush=True
                 )

@@ -149,7 +149,7 @@ def _watched(log: RunLog | None, watch: Watch | None) -> Watch:
 
 def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
     recipe, folder, world = setting.recipe, setting.folder, setting.world
-    train_set, held_out = _parts(recipe, data.train)
+    train_set, held_out = training_parts(recipe, data.train)
     card = ModelCard(recipe.preprocessing, data.train.class_names, _provenance(recipe, source))
     start = folder.read_start(recipe)
     loop = Loop(setting, train_set, held_out, card, start=None if start is None else start.network.state_dict())
@@ -174,7 +174,7 @@ def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
     return Outcome(loop.state.step, loop.total_steps, None, found)
 
 
-def _parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset | None]:
+def training_parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset | None]:
     """What is trained on, and what the best weights are chosen by."""
     count = recipe.held_out_images(len(dataset.labels))
     return hold_out(dataset, count=count, seed=recipe.seed) if count else (dataset, None)

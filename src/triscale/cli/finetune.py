@@ -1,0 +1,137 @@
+"""`triscale finetune`: a trained network, taught the classes of a folder of images."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from triscale.arch import Resolution
+from triscale.cli.leaving import signals_held, sigterm_ends
+from triscale.cli.options import nearest, option, positional
+from triscale.cli.run_options import (
+    RunOptions,
+    follow,
+    follow_on,
+    judged_as_usual,
+    open_source,
+    print_recipe,
+    run_folder,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    from triscale.data.dataset import Splits
+    from triscale.models.files import Model
+    from triscale.train.recipe import Recipe
+
+EXAMPLE = """triscale finetune photos/
+triscale finetune photos/ --probe
+triscale finetune photos/ --budget latency=20ms,params=6M
+triscale finetune labels.csv --from efficientnet-lite2 -o runs/labels epochs=30
+triscale finetune -o runs/labels --resume"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(RunOptions):
+    """Teach a trained network the classes of your images.
+
+    DATA is a folder with a folder for each class (or with train/ and val/), a CSV file, tar shards, or a dataset's
+    name. The network's classifier is replaced and fitted to its features, which takes seconds; then its stages learn
+    on, slowly, and what does best on images held out is kept. --probe ends after the first part.
+
+    The run folder gets the recipe, a log, checkpoints, model.safetensors and report.html. Whatever stops a run, the
+    same command with --resume goes on to the same weights.
+    """
+
+    data: str | None = positional("DATA", "images to learn from; left out with --resume", default=None)
+    settings: tuple[str, ...] = positional("FIELD=VALUE", "fields of the recipe, such as epochs=10", default=())
+    from_: str | None = option(
+        "model file, run folder, name with released weights, or hf-hub:owner/name (efficientnet-lite0)", metavar="M"
+    )
+    probe: bool = option("fit the classifier alone, in seconds", default=False)
+    budget: str | None = option("let the costs choose the network: latency=20ms,macs=400M,params=6M", metavar="B")
+    resolution: Resolution | None = option("input of the network, such as 240 or 240x320", metavar="PIXELS")
+    recipe: str | None = option("name or file of a recipe (finetune; kornblith is the paper's)", metavar="R")
+    random_head: bool = option("begin with a random classifier, not a fitted one", default=False)
+
+
+DEFAULT = "efficientnet-lite0"
+"""Its weights can come with a package, and it is quick on any machine."""
+
+
+def run(options: Options) -> None:
+    """Fine-tune, or go on with it, and say where the model lies."""
+    with sigterm_ends("finetune"):
+        with signals_held():
+            import triscale.data.datasets
+            import triscale.recipes
+            import triscale.transfer  # noqa: F401
+        _run(options)
+
+
+def _run(options: Options) -> None:
+    from functools import partial
+
+    from triscale.transfer.finetune import Head, finetune
+
+    if options.data is None:
+        follow_on(options, verb="finetune", settings=options.settings)
+        return
+    source = source_of(options, options.data)
+    data = open_source(source)
+    name, model = _model(options, data)
+    recipe = _recipe(options, data, model)
+    if options.dry_run:
+        print_recipe(recipe)
+        return
+    path = run_folder(options, network=model.network.spec.name, data=source.name)
+    if options.probe:
+        _probe(options, data, model, source, name=name)
+        return
+    follow(
+        options,
+        recipe,
+        data,
+        source,
+        verb="finetune",
+        path=path,
+        recipe_name=options.recipe or "finetune",
+        train=partial(finetune, model=model, name=name, head=Head.RANDOM if options.random_head else Head.PROBE),
+    )
+
+
+def _model(options: Options, data: "Splits") -> tuple[str, "Model"]:
+    """What the weights are called and the network with them, for the data's classes and channels."""
+    from triscale.models.weights import load
+    from triscale.transfer.finetune import fitted
+
+    if options.budget is not None:
+        if options.from_ is not None:
+            raise ValueError("--budget chooses the network; leave --from out, or the budget")
+        name, resolution = _chosen(options, data)
+    else:
+        name, resolution = options.from_ or DEFAULT, options.resolution
+    return name, fitted(load(name), data, resolution=resolution)
+
+
+def _chosen(options: Options, data: "Splits") -> tuple[str, Resolution]:
+    from triscale.transfer.choose import choose, parse_budget
+
+    raise NotImplementedError(choose, parse_budget)
+
+
+def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":
+    from pathlib import Path
+
+    from triscale.recipes.finetune import FINETUNE_RECIPES
+    from triscale.train.recipe import read_recipe, with_settings
+    from triscale.transfer.finetune import image_shape
+
+    spec, preprocessing = model.network.spec, model.card.preprocessing
+    if options.recipe is not None and Path(options.recipe).suffix == ".json":
+        read = read_recipe(Path(options.recipe))
+        return with_settings(replace(read, network=spec, preprocessing=preprocessing, start=None), options.settings)
+    name = options.recipe or "finetune"
+    if name not in FINETUNE_RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; {nearest(name, list(FINETUNE_RECIPES))}")
+    side = image_shape(data).side or max(preprocessing.resolution)
+    recipe = FINETUNE_RECIPES[name](spec, preprocessing, images=len(data.train.labels), side=side)
+    return with_settings(judged_as_usual(recipe, data, options.data or ""), options.settings)
