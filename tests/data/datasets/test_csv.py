@@ -109,6 +109,15 @@ def test_two_files(validation: str, folder: Path) -> None:
     assert splits.validation.class_names == ("a", "b")
 
 
+def test_files_say_more_than_class_folders(folder: Path) -> None:
+    for name in ("train/0000", "train/0001", "val/0000"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.jpg").write_bytes(jpeg(9))
+    assert open_dataset(str(folder)).train.class_names == ("0000", "0001")
+    write(folder / "train.csv", ["image", "label"], *((file, "ab"[i % 2]) for i, file in enumerate(FILES)))
+    assert open_dataset(str(folder)).train.class_names == ("a", "b")
+
+
 def test_files_of_spreadsheets(folder: Path) -> None:
     text = "﻿path;label\r\n" + "".join(
         f"{file};{'Käse' if i % 2 else 'Brot, dunkel'}\r\n" for i, file in enumerate(FILES)

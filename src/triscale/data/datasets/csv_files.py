@@ -1,6 +1,7 @@
 """Images listed in CSV files, with one label each or any number of them."""
 
 import difflib
+import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,15 @@ _PROBES: Final = 100
 """Files looked for before anything is read: a wrong folder is worth knowing at once."""
 
 
+def is_csv(name: str) -> bool:
+    """Whether a file is one, by its suffix."""
+    return name.casefold().endswith(SUFFIXES)
+
+
 def csv_parts(folder: Path) -> list[Path]:
     """`train.csv` of a folder with `val.csv` (or what else `VALIDATION_FOLDERS` lists); empty without the former."""
-    there = {path.name.casefold(): path for path in folder.iterdir() if path.suffix.casefold() in SUFFIXES}
+    with os.scandir(folder) as entries:
+        there = {entry.name.casefold(): folder / entry.name for entry in entries if is_csv(entry.name)}
     found = []
     for names in (TRAIN_FOLDERS, VALIDATION_FOLDERS):
         files = (there.get(name + suffix) for name in names for suffix in SUFFIXES)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from triscale.data.dataset import Splits
-from triscale.data.datasets.csv_files import SUFFIXES, csv_parts, open_csv
+from triscale.data.datasets.csv_files import csv_parts, is_csv, open_csv
 from triscale.data.datasets.fashion_mnist import open_fashion_mnist
 from triscale.data.datasets.folders import find_parts, open_folders
 from triscale.data.datasets.huggingface import is_saved, open_saved
@@ -61,7 +61,7 @@ def open_dataset(name: str, *, seed: int = 0, validation_fraction: float = 0.2, 
 
 def _open_path(path: Path, *, seed: int, validation_fraction: float) -> Splits:
     if not path.is_dir():
-        if path.suffix.casefold() not in SUFFIXES:
+        if not is_csv(path.name):
             raise ValueError(
                 f"{printable(str(path))} is a file; give the folder that holds the class folders, or a .csv"
             )
