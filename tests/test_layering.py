@@ -41,7 +41,7 @@ LAYERS = {
     "kernels": Layer(),
     "models": Layer("arch kernels download imagenet storage", "h5py huggingface_hub numpy safetensors torch"),
     "evaluation": Layer("arch data deploy models storage", "numpy torch"),
-    "explain": Layer("arch data models storage", "PIL captum cv2 matplotlib numpy torch"),
+    "explain": Layer("arch data deploy models storage", "PIL captum cv2 matplotlib numpy torch"),
     "deploy": Layer(
         "arch cost data kernels models scaling storage", "nncf numpy onnx onnxruntime onnxscript openvino torch"
     ),
