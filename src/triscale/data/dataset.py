@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from triscale.data.pixels import Pixels
+from triscale.data.pixels import Pixels, check_pixels
 from triscale.data.read import Source
 
 Labels = npt.NDArray[Any]
@@ -70,6 +70,9 @@ class ArrayDataset:
     labels: Labels
     class_names: tuple[str, ...]
     title: str = "image"
+
+    def __post_init__(self) -> None:
+        check_pixels(self.images)
 
     def image(self, index: int) -> Pixels:
         """uint8 (H, W, C)."""

@@ -1,7 +1,7 @@
 """From any of Pillow's pixel modes to RGB bytes."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ Pixels = npt.NDArray[np.uint8]
 _PLAIN_MODES: Final = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr"})
 _ALPHA_MODES: Final = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _DEEP_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+
+_REMEDY: Final = "scale them to 0..255 and no further, since the model itself normalises"
 
 _BAND_PIXELS: Final = 4_000_000
 """Converted at a time, so that a large picture is never held in three copies."""
@@ -45,6 +47,20 @@ def rgb_pixels(image: Image.Image, *, sample_bits: int = 16) -> Pixels:
     for top, band in _bands(image):
         pixels[top : top + band.height] = np.asarray(convert(band))
     return pixels
+
+
+def check_pixels(images: npt.NDArray[Any]) -> None:
+    """Raise ValueError unless `images` are bytes, as they are before any normalisation."""
+    if images.dtype != np.uint8:
+        there = f" in {images.min():g}..{images.max():g}" if images.size and images.dtype.kind in "fiu" else ""
+        raise ValueError(f"images must be uint8 in 0..255, got {images.dtype}{there}; {_REMEDY}")
+
+
+def check_range(images: Iterable[Pixels]) -> None:
+    """Raise ValueError where pixels 0..1 were made bytes: none of them exceeds 1. A single picture may be black."""
+    highest = [int(image.max(initial=0)) for image in images]
+    if highest == [1] or (len(highest) > 1 and max(highest) <= 1):
+        raise ValueError(f"images must be uint8 in 0..255, got none above {max(highest)}; {_REMEDY}")
 
 
 def grey_to_rgb(grey: Pixels) -> Pixels:

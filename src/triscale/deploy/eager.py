@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from triscale.data.pixels import check_pixels
 from triscale.models.files import Model
 from triscale.models.fold import fold_batch_norms
 from triscale.models.inputs import Normalise
@@ -16,11 +17,12 @@ Engine = Callable[[npt.NDArray[np.uint8]], Tensor]
 
 
 def eager_engine(model: Model, *, device: torch.device | str = "cpu") -> Engine:
-    """`model` as a function of images; the model itself is left as it was."""
+    """`model` as a function of images, which raises ValueError for others than bytes; the model is left as it was."""
     network = fold_batch_norms(model.network).to(device)
     normalise = Normalise(model.card.preprocessing, device)
 
     def run(images: npt.NDArray[np.uint8]) -> Tensor:
+        check_pixels(images)
         with torch.inference_mode():
             logits: Tensor = network(normalise(torch.from_numpy(images).to(device))).cpu()
         return logits

@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from triscale.data.batches import Batch, read_batches
+from triscale.data.batches import Batch, Given, read_batches
 from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
-from triscale.data.read import ImageBytes, Source
+from triscale.data.read import ImageBytes
 from triscale.deploy.eager import Engine, eager_engine
 from triscale.models.files import Model
 
@@ -48,7 +49,7 @@ def top_labels(logits: Tensor, *, class_names: tuple[str, ...], top: int) -> tup
 
 def predict(
     model: Model,
-    sources: Iterable[Source],
+    sources: Iterable[Given],
     *,
     top: int = 5,
     batch_size: int = 16,
@@ -59,8 +60,9 @@ def predict(
     """One `Prediction` for each image of `sources`, in their order; a broken image never stops the rest.
 
     Images are read by `workers` threads (one a core by default) while the network runs, and prepared as the model's
-    card says; `limits` bounds what one image may take. `engine` defaults to torch on the CPU. Raises ValueError for a
-    `top` or `batch_size` below 1, and for a model without classes.
+    card says; `limits` bounds what one image may take. `engine` defaults to torch on the CPU. Pixels may be given,
+    too: uint8 (H, W, C) in 0..255, called by their number from 0. Raises ValueError for pixels of another range, for
+    a `top` or `batch_size` below 1, and for a model without classes.
     """
     if top < 1 or batch_size < 1:
         raise ValueError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
@@ -79,11 +81,19 @@ def predict(
 def _predictions(
     batches: Iterator[Batch], engine: Engine, class_names: tuple[str, ...], *, top: int
 ) -> Iterator[Prediction]:
+    number = 0
     for batch in batches:
         logits = engine(batch.images) if len(batch.images) else torch.empty(0)
         for source, outcome in batch.outcomes:
-            name = source.name if isinstance(source, ImageBytes) else os.fspath(source)
+            name = _name(source, number)
+            number += 1
             if isinstance(outcome, ImageError):
                 yield Prediction(name, error=outcome.reason)
             else:
                 yield Prediction(name, top_labels(logits[outcome], class_names=class_names, top=top))
+
+
+def _name(source: Given, number: int) -> str:
+    if isinstance(source, np.ndarray):
+        return f"image {number}"
+    return source.name if isinstance(source, ImageBytes) else os.fspath(source)

@@ -7,11 +7,20 @@ from importlib import resources
 
 _FILE = "classes.json"
 """WordNet ids and synonyms of the ILSVRC 2012 classes, in the order of the ids, as its development kit lists them."""
+_NUMBERS_FILE = "challenge_numbers.json"
+"""For each class in the same order its ILSVRC2012_ID, as the development kit numbers them."""
 
 
 def _classes() -> list[tuple[str, str]]:
     text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
     return [(identifier, synonyms) for identifier, synonyms in json.loads(text)]
+
+
+@lru_cache
+def imagenet_challenge_numbers() -> tuple[int, ...]:
+    """By label, the ILSVRC2012_ID, 1..1000, that the challenge's server knows the class by; kit fox is 1."""
+    text = resources.files(__package__).joinpath(_NUMBERS_FILE).read_text(encoding="utf-8")
+    return tuple(json.loads(text))
 
 
 @lru_cache
