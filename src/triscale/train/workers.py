@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from types import TracebackType
 from typing import Any, Final
 
 import cv2
@@ -48,6 +50,7 @@ def start_worker(_number: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     threading.Thread(target=_leave_with_main, daemon=True).start()
+    sys.excepthook = _silent_when_alone
 
 
 def _leave_with_main() -> None:
@@ -62,6 +65,15 @@ def _leave_with_main() -> None:
         if sent is not None and sent.si_signo == signal.SIGTERM and sent.si_pid == main.pid:
             break
     os._exit(1)
+
+
+def _silent_when_alone(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Print an error that nobody caught, unless the main process is gone: connections to it then fail of course."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join(_WATCH_S)
+    if main.is_alive():
+        sys.__excepthook__(kind, error, traceback)
 
 
 class Guarded:
