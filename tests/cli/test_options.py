@@ -32,6 +32,8 @@ class Options:
     strength: float | None = option("how strong, 100% by default", metavar="X", short="-s")
     size: Resolution | None = option("how large", metavar="HxW")
     even: int | None = option("an even number", metavar="N", parse=parse_even)
+    brushes: tuple[int, ...] = option("sizes of brushes", metavar="N", default=(1, 2), short="-b")
+    class_: str | None = option("of paint", metavar="NAME")
     dry_run: bool = option("paint nothing", default=False)
     json: bool = json_option()
 
@@ -42,12 +44,13 @@ def parse(*words: str) -> Options:
 
 def test_defaults():
     assert parse("a", "b") == Options(files=(Path("a"), Path("b")))
+    assert parse("a").brushes == (1, 2)
 
 
 def test_every_kind_of_value():
     options = parse(
         *("--colour", "blue", "a", "--coats=3", "b", "-s", "-1.5", "--size", "240x320", "--even", "4"),
-        *("c", "--dry-run", "--json"),
+        *("c", "--dry-run", "--json", "--brushes", "5", "6", "--class", "lacquer", "-b", "7"),
     )
     assert options == Options(
         files=(Path("a"), Path("b"), Path("c")),
@@ -56,6 +59,8 @@ def test_every_kind_of_value():
         strength=-1.5,
         size=Resolution(240, 320),
         even=4,
+        brushes=(5, 6, 7),
+        class_="lacquer",
         dry_run=True,
         json=True,
     )
@@ -75,6 +80,14 @@ def test_every_kind_of_value():
         (("a", "--size", "240x"), "--size: '240x' is no resolution; write 240 or 240x320 (height by width)"),
         (("a", "--size", "0"), "--size: '0' is no resolution"),
         (("a", "--even", "3"), "--even: 3 is odd"),
+        (("a", "--brushes"), "-b/--brushes: expected at least one argument"),
+        (("a", "-b", "1", "wide"), "-b/--brushes: 'wide' is no whole number"),
+        (("a", "--clas", "x"), "unknown option --clas; did you mean --class?"),
+        (("a", "--class_", "x"), "unknown option --class_; did you mean --class?"),
+        (
+            ("--brushes", "3", "4"),
+            "the following arguments are required: FILE; put them before --brushes, which takes all words up to the",
+        ),
         (("a", "--dry-run=yes"), "--dry-run: ignored explicit argument 'yes'"),
     ],
 )

@@ -47,6 +47,9 @@ def option(
 ) -> Any:
     """A field that is a `--flag`, with a one-letter `short` form where given.
 
+    A tuple takes several words after the flag, and the flag several times. A name that is a word of Python, such as
+    `class`, gets an underscore behind it that the flag lacks.
+
     `parse` turns the word into a value and may raise ValueError; without it, the field's annotation decides.
     """
     metadata = {"flag": True, "metavar": metavar, "help": help, "short": short, "parse": parse}
@@ -180,6 +183,18 @@ def _add_flag(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]", 
     if hint is bool:
         parser.add_argument(*names, dest=field.name, action="store_true", help=_escaped(metadata["help"]))
         return
+    if _several(hint):
+        parser.add_argument(
+            *names,
+            dest=field.name,
+            metavar=metadata["metavar"] or None,
+            action="extend",
+            nargs="+",
+            default=argparse.SUPPRESS,  # else what is given would come behind the default
+            type=_reader(get_args(hint)[0], metadata["parse"]),
+            help=_escaped(metadata["help"]),
+        )
+        return
     parser.add_argument(
         *names,
         dest=field.name,
@@ -223,6 +238,16 @@ def parser_of(kind: type, verb: str, *, example: str) -> argparse.ArgumentParser
     return parser
 
 
+def _swallowed(kind: type, words: Sequence[str], message: str) -> str:
+    """Where positional words are missing, which flag may have taken them for its own."""
+    hints = typing.get_type_hints(kind)
+    greedy = [_flag(field) for field in dataclasses.fields(kind) if _is_flag(field) and _several(hints[field.name])]
+    taken = [flag for flag in greedy if flag in words]
+    if not taken or not message.startswith("the following arguments are required"):
+        return ""
+    return f"; put them before {taken[0]}, which takes all words up to the next option"
+
+
 def parse_options(kind: type[T], verb: str, words: Sequence[str], *, example: str) -> T:
     """The options of `verb` in `words`.
 
@@ -230,7 +255,10 @@ def parse_options(kind: type[T], verb: str, words: Sequence[str], *, example: st
     after printing the help that `--help` asks for.
     """
     parser = parser_of(kind, verb, example=example)
-    found, unknown = parser.parse_known_intermixed_args(list(words))
+    try:
+        found, unknown = parser.parse_known_intermixed_args(list(words))
+    except UsageError as error:
+        raise UsageError(f"{error}{_swallowed(kind, words, str(error))}") from None
     if unknown:
         word = unknown[0].split("=")[0]
         if not word.startswith("-"):
