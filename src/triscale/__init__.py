@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from triscale.data.read import read_image as read_image
     from triscale.deploy.latency import measure_latency as measure_latency
     from triscale.deploy.predict import predict as predict
+    from triscale.evaluation.run import evaluate as evaluate
+    from triscale.explain.cam import class_activation_maps as class_activation_maps
+    from triscale.explain.explanation import explain_images as explain_images
+    from triscale.explain.grad_cam import grad_cam_maps as grad_cam_maps
     from triscale.models import (
         Model as Model,
         ModelCard as ModelCard,
@@ -117,6 +121,10 @@ _PUBLIC = {
     "triscale.data.read": ("read_image",),
     "triscale.deploy.latency": ("measure_latency",),
     "triscale.deploy.predict": ("predict",),
+    "triscale.evaluation.run": ("evaluate",),
+    "triscale.explain.cam": ("class_activation_maps",),
+    "triscale.explain.explanation": ("explain_images",),
+    "triscale.explain.grad_cam": ("grad_cam_maps",),
 }
 """Module -> the public names it defines; the imports above tell type checkers the same."""
 

@@ -83,14 +83,13 @@ def evaluate(
         raise ValueError(f"{spec.name} has no classes to judge; reset_classifier gives it some")
     known = model.card.class_names or names
     outputs = match_classes(model.card.class_names, names, outputs=spec.classes)
-    size = batch_size or _usual_batch_size(model.card.preprocessing.resolution, device)
-    threads = workers or _cores()
+    images, threads = len(dataset.labels), workers or _cores()
+    size = batch_size or _usual_batch_size(model.card.preprocessing.resolution, device, share=images // (4 * threads))
     if size < 1 or threads < 1:
         raise ValueError(f"batch_size and workers must be at least 1, got {size} and {threads}")
     _check_some(dataset)
     alone = engine is not None or device.type != "cpu"
     answer = _Answerer(model, dataset, engine or eager_engine(model, device=device), alone=alone)
-    images = len(dataset.labels)
     batches = [range(start, min(start + size, images)) for start in range(0, images, size)]
     collected = _Collected(images, spec.classes)
     started_s = time.perf_counter()
@@ -115,10 +114,11 @@ def evaluate(
     )
 
 
-def _usual_batch_size(resolution: Resolution, device: torch.device) -> int:
+def _usual_batch_size(resolution: Resolution, device: torch.device, *, share: int) -> int:
+    """So many that what is computed stays in caches; at most `share`, so that no thread waits for the last."""
     if device.type != "cpu":
         return _GPU_BATCH
-    return max(1, _CPU_PIXELS // (resolution.height * resolution.width))
+    return max(1, min(share, _CPU_PIXELS // (resolution.height * resolution.width)))
 
 
 def _cores() -> int:
