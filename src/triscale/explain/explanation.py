@@ -6,7 +6,6 @@ from enum import StrEnum
 from os import fspath
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,8 +100,8 @@ class Explainer:
     def view(self, picture: Pixels) -> View:
         """The model's map of a picture (H, W, 3) or (H, W, 1) for the wanted class, or the likeliest."""
         preprocessing, names = self.model.card.preprocessing, self.model.card.class_names
-        pixels = np.ascontiguousarray(preprocess(picture, preprocessing))
-        images = self.normalise(torch.from_numpy(pixels[None]))
+        pixels = preprocess(picture, preprocessing)[None].copy()  # torch takes no read-only array
+        images = self.normalise(torch.from_numpy(pixels))
         found = _METHODS[self.method](self.network, images, self.wanted)
         index, logits = int(found.classes[0]), found.logits[0]
         labels = top_labels(logits, class_names=names, top=len(logits))
