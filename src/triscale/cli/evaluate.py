@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from triscale.models.files import Model
 
 EXAMPLE = """triscale evaluate photos/ --model runs/photos/model.safetensors
-triscale evaluate oxford-iiit-pets --model pets.safetensors -o evaluations/pets
+triscale evaluate oxford-iiit-pets --model runs/pets -o evaluations/pets
 triscale evaluate imagenet/ --model efficientnet-lite0 --json
-triscale evaluate test-images/ --model runs/photos --submission answers.csv"""
+triscale evaluate unlabelled/ --model runs/photos --submission answers.csv"""
 
 
 class Part(StrEnum):
@@ -123,7 +123,7 @@ def _short(name: str) -> str:
     """What to call data or a model in the name of a folder."""
     path = Path(name.partition(":")[2] if name.startswith(("hf-hub:", "torchvision:")) else name.partition(":")[0])
     stem = path.parent.name if path.name == "model.safetensors" and path.parent.name else path.stem
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "data"
+    return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "data"
 
 
 def _write(
@@ -179,7 +179,8 @@ def _submit(options: Options, name: str, path: Path) -> None:
     if options.json:
         print_json({"submission": str(path), "images": len(sources) - len(broken), "broken": [*map(list, broken)]})
     else:
-        print(f"wrote {path}: the {FIRST} likeliest classes of {len(sources) - len(broken):,} images")
+        first = min(FIRST, model.network.spec.classes)
+        print(f"wrote {path}: the {first} likeliest classes of {len(sources) - len(broken):,} images")
     if broken:
         raise ValueError(f"{len(broken)} of {len(sources)} images could not be read; {path} lacks them")
 

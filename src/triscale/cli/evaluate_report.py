@@ -62,7 +62,8 @@ def _figures(found: "Evaluation", data_classes: tuple[str, ...]) -> list[tuple[s
     if found.broken:
         listed = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in found.broken[:NAMED])
         more = f"; {len(found.broken) - NAMED:,} more are named in evaluation.json" if len(found.broken) > NAMED else ""
-        pairs.append(("left out", f"{len(found.broken):,} images that cannot be read: {listed}{more}"))
+        images = f"{len(found.broken):,} image{'s' * (len(found.broken) != 1)}"
+        pairs.append(("left out", f"{images} that cannot be read: {listed}{more}"))
     return pairs
 
 
