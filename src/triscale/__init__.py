@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         Solution as Solution,
         solve as solve,
     )
+    from triscale.transfer.features import pooled_features as pooled_features
+    from triscale.transfer.probe import probe as probe
 
 __version__ = "0.1.0"
 
@@ -121,6 +123,8 @@ _PUBLIC = {
     "triscale.data.read": ("read_image",),
     "triscale.deploy.latency": ("measure_latency",),
     "triscale.deploy.predict": ("predict",),
+    "triscale.transfer.features": ("pooled_features",),
+    "triscale.transfer.probe": ("probe",),
     "triscale.evaluation.run": ("evaluate",),
     "triscale.explain.cam": ("class_activation_maps",),
     "triscale.explain.explanation": ("explain_images",),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,22 @@ from triscale.train.recipe import Balance
 from triscale.transfer.features import cores
 
 Progress = Callable[[int, int], None]
-"""Called with fits done and the most fits there may be."""
+"""Called with regularisations tried and the most that there may be; the last call has both the same."""
 Floats = npt.NDArray[np.float64]
 
-GRID: Final = tuple(10 ** (-half / 2) for half in range(-1, 11))
-"""Regularisations from the strongest, 3.2, to the weakest, 1e-5, two a decade."""
-_PATIENCE: Final = 2
-"""Weaker regularisations without a better score, after which none is tried any more."""
-_TOLERANCE: Final = 1e-3
+GRID: Final = tuple(10 ** (-half / 2) for half in range(10))
+"""Regularisations from the strongest, 1, to the weakest, 3.2e-5, two a decade."""
+_WORTH: Final = 0.02
+"""By which share of itself the loss must fall for a weaker regularisation to be taken, and a still weaker one tried.
+
+The loss has one valley, and where it is flat the stronger of two generalises no worse and is fitted sooner.
+"""
+_COMPARED: Final = 0.03
+_FINISHED: Final = 0.003
+"""Gradients of the mean loss at which fits end, over the regularisation: the weaker it is, the flatter the way to the
+optimum. The losses of fits that are only compared would move by less than 1 %, half of `_WORTH`."""
+_FLATTEST: Final = 0.03
+"""The regularisation from which on stronger ones get the tolerance of this one."""
 _MOST_STEPS: Final = 300
 _NEVER: Final = -1e4
 """Bias of a class without an image: no other logit is as low, and half precision still holds it."""
@@ -95,18 +103,16 @@ def fit_head(
     fold = deal_folds(labels, folds=folds, seed=seed)
     with _one_thread_a_fit(), ThreadPoolExecutor(cores(), thread_name_prefix="fold") as pool:
         search = _Search(scaled, labels, fold, classes=classes, balance=balance, pool=pool, watch=watch)
-        tried = tuple(search.run())
-        best = min(tried, key=lambda one: one.loss) if tried else None
-        regularisation = best.regularisation if best else _WITHOUT_FOLDS
-        weight, bias = search.whole(regularisation)
+        tried, chosen = search.run()
+    weight, bias = chosen.weight, chosen.bias
     weight = weight / deviation
     return Head(
         weight=weight.astype(np.float32),
         bias=(bias - weight @ mean).astype(np.float32),
-        regularisation=regularisation,
-        score=best.score if best else None,
+        regularisation=chosen.regularisation,
+        score=chosen.score,
         tried=tried,
-        thresholds=search.thresholds,
+        thresholds=chosen.thresholds,
     )
 
 
@@ -144,8 +150,18 @@ def deal_folds(labels: Labels, *, folds: int, seed: int) -> npt.NDArray[np.int64
     return fold
 
 
+class _Chosen(NamedTuple):
+    """A regularisation and the fit to every image under it."""
+
+    regularisation: float
+    score: float | None
+    weight: Floats
+    bias: Floats
+    thresholds: tuple[float, ...] | None
+
+
 class _Search:
-    """Fits by fold and on everything, each going on from its last, more regularised one."""
+    """Fits without each fold and on everything, each going on from its last, more regularised one."""
 
     def __init__(
         self,
@@ -159,51 +175,50 @@ class _Search:
         watch: Progress | None,
     ) -> None:
         self.values, self.labels, self.fold = values, labels, fold
-        self._pool = pool
         self.classes, self.balance = classes, balance
-        self.thresholds: tuple[float, ...] | None = None
-        self._numbers = [int(number) for number in np.unique(fold) if number >= 0]
-        self._linear = [_Linear(values, labels, fold != n, classes=classes, balance=balance) for n in self._numbers]
-        self._watch = watch
-        self._fits, self._most_fits = 0, len(GRID) * len(self._numbers) + 1
+        self._held = [fold == number for number in np.unique(fold) if number >= 0]
+        everything = np.zeros(len(labels), np.bool_)
+        self._linear = [
+            _Linear(values, labels, ~held, classes=classes, balance=balance) for held in [*self._held, everything]
+        ]
+        self._pool, self._watch = pool, watch
 
-    def run(self) -> Iterator[Tried]:
-        """Every regularisation tried, from the strongest on."""
+    def run(self) -> tuple[tuple[Tried, ...], _Chosen]:
+        """Every regularisation tried, from the strongest on, and the one taken."""
         judged = self.fold >= 0
-        best, since = math.inf, 0
-        for regularisation in GRID if judged.any() else ():
+        if not judged.any():
+            weight, bias = self._linear[-1].fit(_WITHOUT_FOLDS, share=_FINISHED)
+            return (), _Chosen(_WITHOUT_FOLDS, None, weight, bias, None)
+        tried: list[Tried] = []
+        chosen: tuple[Tried, tuple[float, ...] | None] | None = None
+        for regularisation in GRID:
+            *fits, _ = self._fit(regularisation)
             logits = np.zeros((len(self.labels), self.classes))
-            fits = self._pool.map(partial(_Linear.fit, regularisation=regularisation), self._linear)
-            for number, (weight, bias) in zip(self._numbers, fits, strict=True):
-                held = self.fold == number
-                logits[held] = self.values[held] @ weight.T + bias
-                self._count()
-            tried = self._judge(logits[judged], self.labels[judged], regularisation)
-            yield tried
-            since = 0 if tried.loss < best else since + 1
-            if tried.loss < best:
-                best = tried.loss
-                self._tune(logits[judged], self.labels[judged])
-            if since >= _PATIENCE:
-                return
+            for held, (without, offset) in zip(self._held, fits, strict=True):
+                logits[held] = self.values[held] @ without.T + offset
+            one = self._judge(logits[judged], self.labels[judged], regularisation)
+            tried.append(one)
+            self._tell(len(tried))
+            if chosen is not None and one.loss > (1 - _WORTH) * chosen[0].loss:
+                break
+            thresholds = self._tuned(logits[judged], self.labels[judged])
+            chosen = (one, thresholds)
+        assert chosen is not None
+        if len(tried) < len(GRID):
+            self._tell(len(GRID))
+        best, thresholds = chosen
+        weight, bias = self._linear[-1].fit(best.regularisation, share=_FINISHED)
+        return tuple(tried), _Chosen(best.regularisation, best.score, weight, bias, thresholds)
 
-    def whole(self, regularisation: float) -> tuple[Floats, Floats]:
-        """Weight and bias, of standardised features, fitted to every image."""
-        everything = np.ones(len(self.labels), np.bool_)
-        linear = _Linear(self.values, self.labels, everything, classes=self.classes, balance=self.balance)
-        fitted = linear.fit(regularisation)
-        self._fits = self._most_fits - 1
-        self._count()
-        return fitted
+    def _fit(self, regularisation: float) -> Iterator[tuple[Floats, Floats]]:
+        return self._pool.map(partial(_Linear.fit, regularisation=regularisation, share=_COMPARED), self._linear)
 
-    def _count(self) -> None:
-        self._fits += 1
+    def _tell(self, tried: int) -> None:
         if self._watch is not None:
-            self._watch(self._fits, self._most_fits)
+            self._watch(tried, len(GRID))
 
-    def _tune(self, logits: Floats, labels: Labels) -> None:
-        if has_many_labels(labels):
-            self.thresholds = tuple(_sigmoid(tune_thresholds(logits, labels)).tolist())
+    def _tuned(self, logits: Floats, labels: Labels) -> tuple[float, ...] | None:
+        return tuple(_sigmoid(tune_thresholds(logits, labels)).tolist()) if has_many_labels(labels) else None
 
     def _judge(self, logits: Floats, labels: Labels, regularisation: float) -> Tried:
         weights = _image_weights(labels, self.classes, self.balance)
@@ -234,14 +249,14 @@ class _Linear:
         self._classes, self._many = classes, has_many_labels(labels)
         weighting = "balanced" if balance is Balance.WEIGHTS else None
         self._models = [
-            LogisticRegression(tol=_TOLERANCE, max_iter=_MOST_STEPS, warm_start=True, class_weight=weighting)
+            LogisticRegression(max_iter=_MOST_STEPS, warm_start=True, class_weight=weighting)
             for _ in range(classes if self._many else 1)
         ]
 
-    def fit(self, regularisation: float) -> tuple[Floats, Floats]:
+    def fit(self, regularisation: float, *, share: float) -> tuple[Floats, Floats]:
         """Weight (classes, num_features) and bias (classes,)."""
         for model in self._models:
-            model.C = 1 / (regularisation * len(self._values))
+            model.set_params(C=1 / (regularisation * len(self._values)), tol=share * min(regularisation, _FLATTEST))
         return self._one_against_rest() if self._many else self._multinomial()
 
     def _multinomial(self) -> tuple[Floats, Floats]:
@@ -282,7 +297,8 @@ def _image_weights(labels: Labels, classes: int, balance: Balance) -> Floats:
         return np.ones(labels.shape)
     if has_many_labels(labels):
         carried = np.clip(labels.mean(0, dtype=np.float64), 1e-9, 1 - 1e-9)
-        return np.where(labels > 0, 0.5 / carried, 0.5 / (1 - carried))
+        halves: Floats = np.where(labels > 0, 0.5 / carried, 0.5 / (1 - carried))
+        return halves
     counts = np.bincount(labels, minlength=classes)
     each: Floats = 1.0 / counts[labels]
     return each
