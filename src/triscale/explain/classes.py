@@ -13,7 +13,7 @@ def find_class(model: Model, wanted: str) -> int:
     """The output of `model` that `wanted` means: a class's name, in any case, or a number counted from 0.
 
     A name comes first where classes are called by numbers. Raises ValueError, with the nearest names, where there is
-    no such class, and where several classes have the name, as ImageNet's two cranes.
+    no such class, and where several classes have the name.
     """
     names, network = model.card.class_names, model.network.spec.name
     for named in (
@@ -35,8 +35,9 @@ def find_class(model: Model, wanted: str) -> int:
 
 def _nearest(wanted: str, names: tuple[str, ...]) -> str:
     plain = {_plain(name): name for name in names}
-    near = difflib.get_close_matches(_plain(wanted), plain, n=3)
-    near += [name for name in plain if _plain(wanted) in name and name not in near][: 3 - len(near)]
+    word = _plain(wanted)
+    holding = [name for name in plain if f" {word} " in f" {name} "]
+    near = (holding + [name for name in difflib.get_close_matches(word, plain, n=3) if name not in holding])[:4]
     if near:
         return f"did you mean {' or '.join(plain[name] for name in near)}?"
     return f"it has {len(names)}, among them {', '.join(names[:3])}"

@@ -28,6 +28,8 @@ CAPTION: Final = 0.24
 """Height of a line of text below a picture."""
 SCALE: Final = 0.62
 """Height of the colour scale with its words."""
+NARROWEST: Final = 3.8
+"""Width of a figure that holds the words of its scale."""
 TALLEST: Final = 1.4
 """Height over width of the tallest picture shown as it is; a taller one is made narrower."""
 _LETTERS: Final = 34
@@ -63,12 +65,13 @@ class Row:
 
 
 def _shrunk(explanation: Explanation) -> tuple[Pixels, float]:
-    """The picture as large as it is shown, on a canvas no taller than `TALLEST`, and the factor."""
+    """The picture about as large as it is shown, and the factor; a tiny one's pixels stay squares."""
     assert explanation.picture is not None
     height, width = explanation.picture.shape[:2]
-    factor = min(1.0, CELL * DPI * 2 / max(width, height / TALLEST))
+    factor = 2 * CELL * DPI / max(width, height / TALLEST)
+    factor = factor if factor < 1 else int(factor)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    small = cv2.resize(explanation.picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(explanation.picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
     return small.astype(np.uint8, copy=False), factor
 
 
@@ -153,15 +156,16 @@ def _draw(rows: Sequence[Row], titles: Sequence[str], path: Path, scale: str) ->
     from matplotlib.figure import Figure
 
     heading = TITLE if any(titles) else GAP
-    width = len(titles) * (CELL + GAP) + GAP
+    width = max(NARROWEST, len(titles) * (CELL + GAP) + GAP)
     height = heading + sum(row.height for row in rows) + SCALE
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    start = (width - len(titles) * (CELL + GAP) + GAP) / 2
     for column, title in enumerate(titles):
-        _write(figure, GAP + column * (CELL + GAP) + CELL / 2, heading / 2, shortened(title, 28), size=11)
+        _write(figure, start + column * (CELL + GAP) + CELL / 2, heading / 2, shortened(title, 28), size=11)
     top = heading
     for row in rows:
-        _draw_row(figure, row, top)
+        _draw_row(figure, row, start, top)
         top += row.height
     _draw_scale(figure, top + 0.1, scale)
     with atomic_path(path) as temporary:
@@ -175,10 +179,10 @@ def _write(figure: "Figure", x: float, y: float, text: str, *, size: float, colo
     figure.text(x / width, 1 - y / height, text, size=size, color=colour, ha="center", va="center", parse_math=False)
 
 
-def _draw_row(figure: "Figure", row: Row, top: float) -> None:
+def _draw_row(figure: "Figure", row: Row, start: float, top: float) -> None:
     width, height = figure.get_size_inches()
     for column, cell in enumerate(row.cells):
-        left = GAP + column * (CELL + GAP)
+        left = start + column * (CELL + GAP)
         bottom = top + row.picture_height
         axes = figure.add_axes((left / width, 1 - bottom / height, CELL / width, row.picture_height / height))
         axes.imshow(cell.picture, interpolation="antialiased")
@@ -194,7 +198,7 @@ def _draw_scale(figure: "Figure", top: float, words: str) -> None:
     from matplotlib.colors import Normalize
 
     width, height = figure.get_size_inches()
-    long = min(CELL * 1.4, width - 2 * GAP)
+    long = min(CELL * 1.4, width - 1.5)
     axes = figure.add_axes(((width - long) / 2 / width, 1 - (top + 0.11) / height, long / width, 0.11 / height))
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), cax=axes, orientation="horizontal", ticks=[])
     bar.outline.set_visible(False)
