@@ -84,7 +84,9 @@ def _run(options: Options) -> None:
         return
     path = run_folder(options, network=model.network.spec.name, data=source.name)
     if options.probe:
-        _probe(options, data, model, source, name=name)
+        from triscale.cli.finetune_probe import run_probe
+
+        run_probe(recipe, data, model, source, path=path, workers=options.workers, json=options.json)
         return
     follow(
         options,
@@ -132,6 +134,6 @@ def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":
     name = options.recipe or "finetune"
     if name not in FINETUNE_RECIPES:
         raise ValueError(f"there is no recipe {name!r}; {nearest(name, list(FINETUNE_RECIPES))}")
-    side = image_shape(data).side or max(preprocessing.resolution)
-    recipe = FINETUNE_RECIPES[name](spec, preprocessing, images=len(data.train.labels), side=side)
+    images, side = len(data.train.labels), image_shape(data).side
+    recipe = FINETUNE_RECIPES[name](spec, preprocessing, images=images, side=side)
     return with_settings(judged_as_usual(recipe, data, options.data or ""), options.settings)

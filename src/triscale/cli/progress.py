@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,3 +29,19 @@ def watched(items: Iterable[T], what: str, *, total: int) -> Iterator[T]:
         for item in items:
             bar.update(task, advance=1, visible=time.monotonic() - started_s > PATIENCE_S)
             yield item
+
+
+@contextmanager
+def bars(titles: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that is told what is done, how much of it, and how much there is: a bar for each on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks = {name: progress.add_task(title, total=None, visible=False) for name, title in titles.items()}
+
+        def tell(name: str, done: int, total: int) -> None:
+            progress.update(tasks[name], completed=done, total=total, visible=True)
+
+        yield tell

@@ -135,7 +135,8 @@ def follow(
 ) -> None:
     """Train, told of on the screen, and say at the end where the model lies.
 
-    `train` takes the place of the function of that name where it is given. Leaves with a signal's exit code where one stopped the run.
+    `train` takes the place of the function of that name where it is given. Leaves with a signal's exit code where one
+    stopped the run.
     """
     from triscale.cli.train_end import tell_end
     from triscale.cli.train_view import Subject, shown

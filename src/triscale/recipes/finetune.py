@@ -74,7 +74,7 @@ def kornblith(network: NetworkSpec, preprocessing: Preprocessing, *, images: int
 
     For GPUs: on two cores 5 million images take days.
     """
-    updates, batch_size = 20_000, min(256, max(1, images))
+    updates, batch_size = 20_000, min(256, max(1, images * 9 // 10))
     per_epoch = max(1, images // batch_size)
     return Recipe(
         network=replace(network, norm_momentum=1 - max(1 - 10 / per_epoch, 0.9)),

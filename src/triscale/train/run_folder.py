@@ -75,14 +75,18 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.recipe.exists()
 
-    def create(self, recipe: Recipe, data: DataSource, start: Model | None = None) -> None:
-        """Begin a run in an existing folder. Raises ValueError where it holds something else already."""
+    def claim(self, data: DataSource) -> None:
+        """Say in an existing folder which images its model is made from. Raises ValueError where it holds another."""
         own = (self.data, self.start)
         if any(not entry.name.startswith(".") and entry not in own for entry in self.path.iterdir()):
             raise ValueError(f"{self.path} is not empty; name another folder with -o")
+        write_text(self.data, json.dumps(encode(data), indent=2) + "\n")
+
+    def create(self, recipe: Recipe, data: DataSource, start: Model | None = None) -> None:
+        """Begin a run in an existing folder. Raises ValueError where it holds something else already."""
+        self.claim(data)
         if start is not None:
             save_model(self.start, *start)
-        write_text(self.data, json.dumps(encode(data), indent=2) + "\n")
         write_text(self.recipe, recipe_to_json(recipe))
 
     def read(self) -> tuple[Recipe, DataSource]:
