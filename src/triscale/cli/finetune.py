@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from triscale.arch import Resolution
 from triscale.cli.leaving import signals_held, sigterm_ends
 from triscale.cli.options import nearest, option, positional
+from triscale.cli.output import print_table, table
+from triscale.cli.progress import bars
 from triscale.cli.run_options import (
     RunOptions,
     follow,
@@ -16,6 +18,7 @@ from triscale.cli.run_options import (
     run_folder,
     source_of,
 )
+from triscale.scaling import Unit, format_quantity
 
 if TYPE_CHECKING:
     from triscale.data.dataset import Splits
@@ -105,19 +108,37 @@ def _model(options: Options, data: "Splits") -> tuple[str, "Model"]:
     from triscale.models.weights import load
     from triscale.transfer.finetune import fitted
 
+    name, resolution = options.from_ or DEFAULT, options.resolution
     if options.budget is not None:
-        if options.from_ is not None:
-            raise ValueError("--budget chooses the network; leave --from out, or the budget")
+        if options.from_ is not None or resolution is not None:
+            raise ValueError("--budget chooses network and resolution; leave out either it or --from and --resolution")
         name, resolution = _chosen(options, data)
-    else:
-        name, resolution = options.from_ or DEFAULT, options.resolution
     return name, fitted(load(name), data, resolution=resolution)
 
 
 def _chosen(options: Options, data: "Splits") -> tuple[str, Resolution]:
+    """Name and resolution of the released network that the budget and the images speak for."""
     from triscale.transfer.choose import choose, parse_budget
 
-    raise NotImplementedError(choose, parse_budget)
+    assert options.budget is not None
+    budget = parse_budget(options.budget)
+    with bars({}) as watch:
+        choice = choose(budget, data.train, watch=watch)
+    rows = table("within the budget", "resolution", "params", "macs", "ms here", "score")
+    for one in choice.tried:
+        figures = one.candidate.figures
+        rows.add_row(
+            one.candidate.release.name,
+            str(one.candidate.resolution),
+            format_quantity(figures.params, Unit.COUNT),
+            format_quantity(figures.macs, Unit.COUNT),
+            "" if figures.latency_ms is None else f"{figures.latency_ms:.1f}",
+            "" if one.score is None else f"{one.score:.2%}",
+        )
+    if not options.json:
+        print_table(rows)
+    chosen = choice.chosen.candidate
+    return chosen.release.name, chosen.resolution
 
 
 def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":

@@ -33,15 +33,20 @@ def watched(items: Iterable[T], what: str, *, total: int) -> Iterator[T]:
 
 @contextmanager
 def bars(titles: Mapping[str, str]) -> Iterator[Callable[[str, int, int], None]]:
-    """A function that is told what is done, how much of it, and how much there is: a bar for each on a terminal."""
+    """A function that is told what is done, how much of it, and how much there is: a bar for each on a terminal.
+
+    `titles` are what a person reads in place of the names.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        tasks = {name: progress.add_task(title, total=None, visible=False) for name, title in titles.items()}
+        tasks: dict[str, TaskID] = {}
 
         def tell(name: str, done: int, total: int) -> None:
-            progress.update(tasks[name], completed=done, total=total, visible=True)
+            if name not in tasks:
+                tasks[name] = progress.add_task(titles.get(name, name), total=None)
+            progress.update(tasks[name], completed=done, total=total)
 
         yield tell
