@@ -12,6 +12,7 @@ import numpy as np
 from triscale.data.box import Box
 from triscale.data.pixels import Pixels
 from triscale.explain.explanation import Explanation, View
+from triscale.explain.files import QUALITY
 from triscale.explain.overlay import COLOURS, overlay
 from triscale.storage import atomic_path
 
@@ -168,8 +169,10 @@ def _draw(rows: Sequence[Row], titles: Sequence[str], path: Path, scale: str) ->
         _draw_row(figure, row, start, top)
         top += row.height
     _draw_scale(figure, top + 0.1, scale)
+    kind = path.suffix[1:].lower()
+    finely = {"quality": QUALITY, "subsampling": 0} if kind == "jpg" else None
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=DPI, facecolor="white")
+        figure.savefig(temporary, format=kind, dpi=DPI, facecolor="white", pil_kwargs=finely)
 
 
 def _write(figure: "Figure", x: float, y: float, text: str, *, size: float, colour: str = _INK) -> None:

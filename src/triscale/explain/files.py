@@ -1,6 +1,7 @@
 """Pictures and maps on disk, each whole or not at all."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -9,7 +10,8 @@ from triscale.data.pixels import Pixels
 from triscale.explain.overlay import Map
 from triscale.storage import atomic_path
 
-QUALITY = 92
+QUALITY: Final = 90
+"""Of JPEGs, with colours at full resolution: maps are coloured."""
 
 
 def write_jpeg(path: Path, picture: Pixels) -> None:

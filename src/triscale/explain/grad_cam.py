@@ -33,10 +33,13 @@ def grad_cam_maps(
         raise ValueError("Grad-CAM needs captum: pip install 'triscale[explain]'") from None
     check_evaluating(network)
     # Callers may have turned gradients off, and tensors made in inference mode cannot have any.
-    with torch.inference_mode(False), torch.enable_grad():
-        inputs = images.detach().clone().requires_grad_()
-        logits = network(inputs).detach()
+    with torch.inference_mode(False):
+        inputs = images.detach().clone()
+        with torch.no_grad():
+            logits: Tensor = network(inputs)
         wanted = wanted_classes(logits, classes)
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs.requires_grad_()
         maps = attr.LayerGradCam(network, layer).attribute(inputs, target=wanted)
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise ValueError(f"{type(layer).__name__} gives no feature map (N, C, h, w); choose another layer")
