@@ -14,7 +14,7 @@ import numpy as np
 from triscale.data.dataset import ArrayDataset, ImageDataset, Labels, Metric, Splits, has_many_labels
 from triscale.data.datasets.birdsnap import read_birdsnap
 from triscale.data.datasets.folders import FolderDataset
-from triscale.data.datasets.matlab import read_mat
+from triscale.data.datasets.matlab import check_mat
 from triscale.data.datasets.packed import PackedStrings
 from triscale.download import cache_folder
 
@@ -207,6 +207,13 @@ def _read_by_torchvision(row: TransferSet, title: str, place: Path) -> tuple[Ima
     # Its file imports torch, which nothing else here needs.
     from triscale.data.datasets.torchvision import TorchvisionError, published_checksums, read_parts
 
+    for path in (place / row.folder / file for file in row.files if file.endswith(".mat")):
+        try:
+            # Before torchvision hands it to SciPy, which damage brings down.
+            if path.is_file():
+                check_mat(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; delete it, and get {_source(row, place)}") from None
     try:
         parts = read_parts(title, [*row.train, *row.test], folder=place)
     except TorchvisionError as error:
@@ -241,7 +248,7 @@ def _check_files(row: TransferSet, place: Path, reason: str) -> None:
 
 def _parse(path: Path) -> None:
     if path.suffix == ".mat":
-        read_mat(path)
+        check_mat(path)
     elif path.suffix == ".json":
         json.loads(path.read_text("utf-8"))
 
