@@ -86,7 +86,8 @@ def test_predictions_of_one_label(tmp_path: Path) -> None:
     assert len(rows) == 40
 
 
-def test_predictions_of_many_labels(tmp_path: Path) -> None:
+def test_predictions_of_many_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triscale.evaluation.predictions._ROWS", 16)
     answers = made_up_answers(40, many=True)
     limits = (0.3, 0.5, 0.5, 0.9, 0.5, 0.5, 0.5)
     write_predictions(answers, tmp_path / "predictions.csv", thresholds=limits)

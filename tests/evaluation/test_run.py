@@ -206,6 +206,20 @@ def test_progress_is_shown(tmp_path: Path) -> None:
     assert seen == [5] * 5
 
 
+def test_diverged_weights_are_refused(tmp_path: Path) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite; its weights are damaged or diverged"):
+        evaluate(model, write_files(tmp_path))
+
+
+def test_no_images_are_refused(tmp_path: Path) -> None:
+    files = write_files(tmp_path, count=0)
+    with pytest.raises(ValueError, match="there is no image to judge by"):
+        evaluate(tiny_model(), files)
+
+
 def test_a_network_without_classes_is_refused(tmp_path: Path) -> None:
     from triscale.models.surgery import adapt
 

@@ -14,7 +14,7 @@ from triscale.evaluation.many_labels import Scores, Targets, average_precisions
 RESAMPLES: Final = 2000
 _OUTSIDE: Final = 0.025
 """Of the distribution, at either end."""
-_MOST_WORK: Final = 2_000_000_000
+_MOST_WORK: Final = 1_000_000_000
 """Images times classes times resamples for many labels; larger data sets are resampled less often."""
 _FEWEST: Final = 200
 _ROWS: Final = 50

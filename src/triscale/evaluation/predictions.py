@@ -19,6 +19,8 @@ FIRST: Final = 5
 """Classes of an image that are handed in."""
 BETWEEN: Final = "|"
 """Between the names of several classes."""
+_ROWS: Final = 4096
+"""Images whose probabilities are held at a time."""
 
 
 def write_predictions(answers: Answers, path: Path, *, thresholds: Sequence[float] | None = None) -> None:
@@ -55,14 +57,18 @@ def _rows(answers: Answers) -> Iterator[Sequence[object]]:
 
 def _many_label_rows(answers: Answers, thresholds: Sequence[float]) -> Iterator[Sequence[object]]:
     yield "image", "labels", "predicted", *answers.class_names
-    said = above(answers.logits, thresholds)
-    for image, labels, predicted, row in zip(
-        answers.names, answers.labels, said, probabilities(answers.logits), strict=True
-    ):
-        carried, chosen = (
-            BETWEEN.join(answers.class_names[label] for label in np.flatnonzero(each)) for each in (labels, predicted)
+    for start in range(0, len(answers.names), _ROWS):
+        part = slice(start, start + _ROWS)
+        logits = answers.logits[part]
+        rows = zip(
+            answers.names[part], answers.labels[part], above(logits, thresholds), probabilities(logits), strict=True
         )
-        yield printable(image), carried, chosen, *map(_short, row.tolist())
+        for image, labels, predicted, row in rows:
+            carried, chosen = (
+                BETWEEN.join(answers.class_names[label] for label in np.flatnonzero(each))
+                for each in (labels, predicted)
+            )
+            yield printable(image), carried, chosen, *map(_short, row.tolist())
 
 
 def _short(probability: float) -> str:

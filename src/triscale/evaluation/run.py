@@ -75,7 +75,7 @@ def evaluate(
     threads read the next. Logits are all that is kept of images. A broken image is named and left out. `watch` gets
     the batches as they are done, with their number, and hands them on, as `tqdm` does.
     Raises ValueError for classes that the model does not know (`match_classes`), for pixels that are no bytes in
-    0..255, and where no image can be read.
+    0..255, where no image can be read, and where weights have diverged.
     """
     device = torch.device(device)
     spec, names = model.network.spec, dataset.class_names
@@ -87,6 +87,8 @@ def evaluate(
     size = batch_size or _usual_batch_size(model.card.preprocessing.resolution, device, share=images // (4 * threads))
     if size < 1 or threads < 1:
         raise ValueError(f"batch_size and workers must be at least 1, got {size} and {threads}")
+    if not images:
+        raise ValueError("there is no image to judge by")
     _check_some(dataset)
     alone = engine is not None or device.type != "cpu"
     answer = _Answerer(model, dataset, engine or eager_engine(model, device=device), alone=alone)
@@ -101,6 +103,8 @@ def evaluate(
             collected.add(done)
     elapsed_s = time.perf_counter() - started_s
     logits, indices = collected.taken()
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{spec.name} answers with numbers that are not finite; its weights are damaged or diverged")
     return Answers(
         logits=logits if outputs is None else logits[:, outputs],
         labels=_widened(dataset.labels[indices], spec.classes),
