@@ -37,7 +37,9 @@ def _nearest(wanted: str, names: tuple[str, ...]) -> str:
     plain = {_plain(name): name for name in names}
     word = _plain(wanted)
     holding = [name for name in plain if f" {word} " in f" {name} "]
-    near = (holding + [name for name in difflib.get_close_matches(word, plain, n=3) if name not in holding])[:4]
+    near = (
+        holding + [name for name in difflib.get_close_matches(word, plain, n=3, cutoff=0.7) if name not in holding]
+    )[:4]
     if near:
         return f"did you mean {' or '.join(plain[name] for name in near)}?"
     return f"it has {len(names)}, among them {', '.join(names[:3])}"
