@@ -223,7 +223,7 @@ def _read_by_torchvision(row: TransferSet, title: str, place: Path) -> tuple[Ima
                 reason = f"{path} is not the published file: its MD5 is {found}, not {md5}"
                 raise ValueError(f"{reason}; delete it, and get {_source(row, place)}") from None
         _check_files(row, place, f" ({error.reason})")
-        raise ValueError(f"{error}; get {_source(row, place)}") from None
+        raise ValueError(f"{error}; {_files(row)} is damaged: delete it, and get {_source(row, place)}") from None
     count = len(row.train)
     return _joined(parts[:count]), _joined(parts[count:])
 
@@ -251,6 +251,12 @@ def _parse(path: Path) -> None:
         check_mat(path)
     elif path.suffix == ".json":
         json.loads(path.read_text("utf-8"))
+    elif path.suffix == ".txt":
+        path.read_text("utf-8")
+
+
+def _files(row: TransferSet) -> str:
+    return f"one of {', '.join(file for file in row.files if not file.endswith('/'))}"
 
 
 def _source(row: TransferSet, place: Path) -> str:
@@ -311,10 +317,9 @@ def _compare_with_published(row: TransferSet, name: str, place: Path, splits: Sp
     train, test = (len(part.labels) for part in splits)
     used, classes = np.concatenate([part.labels for part in splits]), len(splits.train.class_names)
     if used.min() < 0 or used.max() >= classes:
-        files = ", ".join(file for file in row.files if not file.endswith("/"))
         raise ValueError(
             f"{place / row.folder} holds labels {used.min()}..{used.max()} for {classes} classes; "
-            f"one of {files} is not the published one: get {_source(row, place)}"
+            f"{_files(row)} is not the published one: get {_source(row, place)}"
         )
     found = (train, test, classes)
     if found != (row.train_images, row.test_images, row.classes):
