@@ -13,7 +13,8 @@ from triscale.data.datasets.huggingface import is_saved, open_saved
 from triscale.data.datasets.imagenet import is_imagenet, open_imagenet
 from triscale.data.datasets.shards import names_shards, open_shard_files, open_shards, shards_in
 from triscale.data.datasets.synthetic import open_synthetic
-from triscale.data.datasets.table6 import TABLE_6, open_transfer_set
+from triscale.data.datasets.table6 import TABLE_6
+from triscale.data.datasets.transfer_sets import open_transfer_set
 from triscale.data.errors import printable
 
 NAMES: Final = ("digits", "fashion-mnist", "synthetic", "torchvision:CIFAR10", *TABLE_6)
