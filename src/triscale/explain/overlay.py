@@ -56,14 +56,14 @@ def drawn_out(values: Map, box: Box) -> Map:
 
 
 @lru_cache
-def _palette() -> tuple[Map, Map]:
-    """For each level, the share of the picture that stays (levels, 1), and the colour that is added (levels, 3)."""
+def _palette() -> tuple[Pixels, Pixels]:
+    """For each level, the share of the picture that stays, of 255, and the colour that is added; (1, levels, 3)."""
     from matplotlib import colormaps
 
     level = np.linspace(0, 1, _LEVELS)
-    share = STRONGEST * level**0.7
-    colour = 255 * colormaps[COLOURS](level)[:, :3] * share[:, None]
-    return (1 - share[:, None]).astype(np.float32), colour.astype(np.float32)
+    share = STRONGEST * level[:, None] ** 0.7
+    stays, adds = 1 - share.repeat(3, axis=1), share * colormaps[COLOURS](level)[:, :3]
+    return np.rint(255 * stays[None]).astype(np.uint8), np.rint(255 * adds[None]).astype(np.uint8)
 
 
 def _grey(picture: Pixels, brightness: float) -> Pixels:
@@ -77,13 +77,20 @@ def _faded(picture: Pixels) -> Pixels:
     return mixed.astype(np.uint8, copy=False)
 
 
+def _coloured(picture: Pixels, level: Pixels) -> Pixels:
+    """A picture (H, W, 3) with the palette's levels (H, W) over it."""
+    stays, adds = _palette()
+    levels = cv2.cvtColor(level, cv2.COLOR_GRAY2RGB)
+    kept = cv2.multiply(_faded(picture), cv2.LUT(levels, stays), scale=1 / 255)
+    return cv2.add(kept, cv2.LUT(levels, adds)).astype(np.uint8, copy=False)
+
+
 def overlay(picture: Pixels, values: Map, box: Box, *, highest: float) -> Pixels:
     """The picture (H, W, 3) in faint colours with a map (h, w) over the `box` that the network saw; the rest is dark.
 
     `highest` is the value that gets the strongest colour, so that maps of several networks can share a scale; 0 and
     less, which speak against the class, get none.
     """
-    stays, adds = _palette()
     scale = (_LEVELS - 1) / highest if highest > 0 else 0.0
     down, across = _weights(box.height, values.shape[0]), _weights(box.width, values.shape[1])
     shown = _grey(picture, UNSEEN)
@@ -93,5 +100,5 @@ def overlay(picture: Pixels, values: Map, box: Box, *, highest: float) -> Pixels
         level = np.clip(drawn * scale, 0, _LEVELS - 1).astype(np.uint8)
         rows = slice(box.top + start, box.top + start + len(level))
         part = rows, slice(box.left, box.left + box.width)
-        shown[part] = (_faded(picture[part]) * stays[level] + adds[level] + 0.5).astype(np.uint8)
+        shown[part] = _coloured(picture[part], level)
     return shown
