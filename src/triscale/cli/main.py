@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "accuracies with intervals, calibration, the hard classes",
     "predict": "labels with probabilities for images",
     "explain": "where in images a network found what it says",
+    "report": "a run's page, written anew from its folder",
     "convert": "weights from and to timm, torchvision and others",
     "check": "broken, repeated and unbalanced images, before training",
     "demo": "the whole chain in minutes, on real photographs",
