@@ -1,16 +1,15 @@
-"""The pieces of the demo: networks at equal cost, and real photographs classified by released weights."""
+"""The pieces of the demo: networks at equal cost, two of the paper's latencies, and photographs explained."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from triscale.arch import NetworkSpec, get_network
 from triscale.cost import inference_memory, network_cost
-from triscale.data.read import read_image
-from triscale.deploy.predict import predict
+from triscale.deploy.latency import measure_latency
+from triscale.explain.explanation import Explanation, explain_images
 from triscale.models.weights import load
-from triscale.report.photographs import Answer, Photograph
 from triscale.scaling import Budget, Dimension, Solution, solve
 
 MODELS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
@@ -36,6 +35,11 @@ WAYS: tuple[tuple[str, Dimension | None], ...] = (
     ("resnet18", None),
 )
 """Baselines, each with the one dimension that grows, or None for compound scaling."""
+
+
+TABLE_4 = {"resnet152": 0.554, "efficientnet-b1": 0.098}
+"""Seconds an image on one core of an Intel Xeon, as the paper's Table 4 has them: batch 1, the mean of 20 runs."""
+TABLE_4_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +86,13 @@ def photographs() -> tuple[Path, ...]:
     return tuple(found)
 
 
-def answers(model: str) -> list[Answer]:
-    """What the released weights of that name say of each photograph."""
-    said = []
-    for prediction in predict(load(model), photographs(), top=1):
-        if prediction.error is not None:
-            raise ValueError(f"{prediction.path}: {prediction.error}")
-        best = prediction.labels[0]
-        said.append(Answer(model, best.name, best.probability))
-    return said
+def explained() -> Iterator[Explanation]:
+    """Each photograph with what `MODELS` say of it, and where they see it."""
+    yield from explain_images({name: load(name) for name in MODELS}, photographs())
 
 
-def sheet(said: Iterable[Sequence[Answer]]) -> list[Photograph]:
-    """Each photograph with one answer from each of `said`, which holds the `answers` of one model after another."""
-    return [
-        Photograph(path.name, read_image(path), by_model)
-        for path, by_model in zip(photographs(), zip(*said, strict=True), strict=True)
-    ]
+def table_4() -> Iterator[tuple[str, float]]:
+    """The networks of `TABLE_4` with the mean time of an image on one core of this machine, in seconds."""
+    for name in TABLE_4:
+        found = measure_latency(get_network(name), threads=1, runs=TABLE_4_RUNS, limit_s=60.0)
+        yield name, found.mean_ms / 1e3
