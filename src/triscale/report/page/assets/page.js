@@ -175,7 +175,7 @@
       tip.hidden = false;
       const left = (place / svg.viewBox.baseVal.width) * box.width;
       tip.style.top = "2.2rem";
-      tip.style.left = `${Math.max(0, Math.min(box.width - tip.offsetWidth, left - tip.offsetWidth / 2))}px`;
+      tip.style.left = `${left < box.width / 2 ? left + 10 : Math.max(0, left - tip.offsetWidth - 10)}px`;
     });
     svg.addEventListener("pointerleave", hide);
   }
