@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from triscale.cli.output import print_pairs
 from triscale.cli.progress import bars
-from triscale.cli.train_end import FIGURES
+from triscale.cli.run_options import RunOptions
+from triscale.cli.run_page import finish_page
+from triscale.cli.train_end import FIGURES, PAGE
 
 if TYPE_CHECKING:
     from triscale.data.dataset import Splits
@@ -21,14 +23,13 @@ TITLES = {"features": "computing features", "head": "fitting the classifier", "v
 
 
 def run_probe(
+    options: RunOptions,
     recipe: "Recipe",
     data: "Splits",
     model: "Model",
     source: "DataSource",
     *,
     path: Path,
-    workers: int | None,
-    json: bool,
 ) -> None:
     """Fit, judge and write the model into the folder `path`, and say how good it is."""
     from triscale.models.files import save_model
@@ -45,11 +46,16 @@ def run_probe(
                 data,
                 balance=Balance.NONE if recipe.balance is Balance.NONE else Balance.WEIGHTS,
                 seed=recipe.seed,
-                workers=workers or None,
+                workers=options.workers or None,
                 watch=watch,
             )
         save_model(folder.model, *found.model)
-    _tell(found, folder.model, elapsed_s=time.monotonic() - started_s, json=json)
+        elapsed_s = time.monotonic() - started_s
+        if not options.no_report:
+            finish_page(
+                path, data.validation, data=source.name, verb="finetune", metric=recipe.metric, workers=options.workers
+            )
+    _tell(found, folder.model, elapsed_s=elapsed_s, json=options.json)
 
 
 def _tell(found: "Outcome", path: Path, *, elapsed_s: float, json: bool) -> None:
@@ -72,9 +78,10 @@ def _tell(found: "Outcome", path: Path, *, elapsed_s: float, json: bool) -> None
         held_out = f"{found.head.score:.2%} of the {len(found.train.labels):,} training images, held out in turn"
         pairs.append(("cross-validated", held_out))
     pairs += [("broken image", f"{name}: {reason}") for name, reason in broken]
+    pairs += [("time", f"{elapsed_s:.1f} s"), ("model", str(path))]
+    if (page := path.parent / PAGE).exists():
+        pairs.append(("page", str(page)))
     pairs += [
-        ("time", f"{elapsed_s:.1f} s"),
-        ("model", str(path)),
         ("next", f"triscale predict IMAGE --model {shlex.quote(str(path))}"),
     ]
     print_pairs(pairs)

@@ -40,6 +40,7 @@ class RunOptions:
     keep_checkpoints: int = option("how many stay", metavar="N", default=3)
     tensorboard: bool = option("write TensorBoard events, or fail (written where installed)", default=False)
     no_tensorboard: bool = option("write no TensorBoard events", default=False)
+    no_report: bool = option("leave out report.html and what it shows", default=False)
     json: bool = json_option()
 
 
@@ -138,6 +139,7 @@ def follow(
     `train` takes the place of the function of that name where it is given. Leaves with a signal's exit code where one
     stopped the run.
     """
+    from triscale.cli.run_page import finish_page
     from triscale.cli.train_end import tell_end
     from triscale.cli.train_view import Subject, shown
     from triscale.train import run
@@ -177,7 +179,20 @@ def follow(
             )
         raise SystemExit(128 + outcome.stopped_by)
     if leads:
-        tell_end(subject, data.train.class_names, outcome.validation, json=options.json)
+        pages = (
+            []
+            if options.no_report
+            else finish_page(
+                path,
+                data.validation,
+                data=source.name,
+                verb=verb,
+                metric=recipe.metric,
+                device=options.device,
+                workers=options.workers,
+            )
+        )
+        tell_end(subject, data.train.class_names, outcome.validation, pages, json=options.json)
 
 
 def _tensorboard(options: RunOptions, path: Path) -> "AbstractContextManager[Watch]":

@@ -12,8 +12,10 @@ from triscale.cli.train_view import Subject
 if TYPE_CHECKING:
     from triscale.train.evaluate import Judgement
 
+PAGE = "report.html"
 FIRST = 3
 """Broken images named at the end."""
+PAGE = "report.html"
 FIGURES = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class", "map": "mAP"}
 """What the log calls accuracies, and what people do."""
 
@@ -74,17 +76,21 @@ def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequen
         pairs.append(("", f"find all with: triscale check {shlex.quote(subject.data)}"))
     model = subject.path / "model.safetensors"
     pairs.append(("model", str(model)))
-    if written:
-        pairs.append(("beside it", ", ".join(written)))
+    if PAGE in written:
+        pairs.append(("page", str(subject.path / PAGE)))
+    if others := [name for name in written if name != PAGE]:
+        pairs.append(("beside it", ", ".join(others)))
     pairs.append(("next", f"triscale predict IMAGE --model {shlex.quote(str(model))}"))
     return pairs
 
 
-def tell_end(subject: Subject, class_names: tuple[str, ...], found: "Judgement | None", *, json: bool) -> None:
-    """Write the pictures and print the summary, or one more line of JSON."""
+def tell_end(
+    subject: Subject, class_names: tuple[str, ...], found: "Judgement | None", pages: Sequence[str], *, json: bool
+) -> None:
+    """Write the pictures and print the summary, or one more line of JSON; `pages` are the files written already."""
     from triscale.run_log import read_log
 
-    written = write_pictures(subject, class_names, found)
+    written = [*pages, *write_pictures(subject, class_names, found)]
     rows = read_log(subject.path / "log.jsonl")
     if json:
         broken = _broken(rows)
