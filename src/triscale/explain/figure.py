@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -170,9 +171,12 @@ def _draw(rows: Sequence[Row], titles: Sequence[str], path: Path, scale: str) ->
         top += row.height
     _draw_scale(figure, top + 0.1, scale)
     kind = path.suffix[1:].lower()
-    finely = {"quality": QUALITY, "subsampling": 0} if kind == "jpg" else None
+    write = partial(figure.savefig, format=kind, dpi=DPI, facecolor="white")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=DPI, facecolor="white", pil_kwargs=finely)
+        if kind == "jpg":
+            write(temporary, pil_kwargs={"quality": QUALITY, "subsampling": 0})
+        else:
+            write(temporary)
 
 
 def _write(figure: "Figure", x: float, y: float, text: str, *, size: float, colour: str = _INK) -> None:
