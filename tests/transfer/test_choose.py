@@ -167,7 +167,7 @@ def test_what_the_machine_cannot_do_in_time_is_not_measured(
     with pytest.raises(ValueError, match="small: needs 1000000s at 128 pixels"):
         choose(Budget(latency_ms=30), data, releases=rows, latency_ms=slow, load_release=loader(), cache=False)
     assert set(measured) == {"mobilenetv2-w0.5"}
-    with pytest.raises(ValueError, match="heavy: needs .* macs at 128 pixels, too many for 30ms latency here"):
+    with pytest.raises(ValueError, match=r"heavy: needs .* macs at 128 pixels, too many for 30ms latency here"):
         choose(Budget(latency_ms=30), data, releases=rows[:1], latency_ms=slow, load_release=loader(), cache=False)
 
 
