@@ -89,16 +89,7 @@ def _run(options: Options) -> None:
     if options.probe:
         from triscale.cli.finetune_probe import run_probe
 
-        run_probe(
-            recipe,
-            data,
-            model,
-            source,
-            path=path,
-            workers=options.workers,
-            report=not options.no_report,
-            json=options.json,
-        )
+        run_probe(options, recipe, data, model, source, path=path)
         return
     follow(
         options,

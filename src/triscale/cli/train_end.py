@@ -12,7 +12,6 @@ from triscale.cli.train_view import Subject
 if TYPE_CHECKING:
     from triscale.train.evaluate import Judgement
 
-PAGE = "report.html"
 FIRST = 3
 """Broken images named at the end."""
 PAGE = "report.html"
