@@ -90,6 +90,18 @@ def test_views_say_what_predict_says_and_maps_lie_on_the_object(lite0: Model) ->
     assert column in (2, 3, 4)
 
 
+def test_a_picture_is_turned_upright_before_it_is_explained(lite0: Model, tmp_path: Path) -> None:
+    with Image.open(COFFEE) as picture:
+        upright = picture.convert("RGB")
+        lying = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to see it upright
+    lying.save(tmp_path / "lying.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    one, two = explain_images(lite0, [tmp_path / "lying.png", tmp_path / "upright.png"])
+    np.testing.assert_array_equal(one.overlay(one.views[0]), two.overlay(two.views[0]))
+
+
 def test_several_models_share_a_scale_and_keep_their_own_classes(lite0: Model) -> None:
     other = small("espresso", "tea")
     (explanation,) = explain_images({"ours": lite0, "small": other}, [COFFEE], wanted="espresso")
