@@ -144,7 +144,7 @@ def test_figures_hold_every_cell(tmp_path: Path) -> None:
     for number, size in enumerate([(300, 60), (60, 300), (64, 64), (1, 1)]):
         pictures.append(tmp_path / f"$a_{number}$ with a name that is much longer than fits under it.png")
         Image.fromarray(np.full((*size, 3), 40 * number, np.uint8)).save(pictures[-1])
-    models = {"one": small("a", "b$_2$"), "two": small("c")}
+    models = {"one": small("a", "b$_2$"), "猫": small("咖啡")}
     explained = list(explain_images(models, pictures))
     draw_comparison([compared(each) for each in explained], list(models), tmp_path / "figure.png")
     draw_sheet([titled(each) for each in explained[:1]], tmp_path / "sheet.jpg")

@@ -1,6 +1,7 @@
 """Maps side by side, as the paper's Figure 7: a row for each image, a column for each model; or a sheet of one's."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -172,7 +173,9 @@ def _draw(rows: Sequence[Row], titles: Sequence[str], path: Path, scale: str) ->
     _draw_scale(figure, top + 0.1, scale)
     kind = path.suffix[1:].lower()
     write = partial(figure.savefig, format=kind, dpi=DPI, facecolor="white")
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # Class names may be in letters that the font lacks; they show as boxes, which says enough.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         if kind == "jpg":
             write(temporary, pil_kwargs={"quality": QUALITY, "subsampling": 0})
         else:
