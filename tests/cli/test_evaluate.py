@@ -54,7 +54,9 @@ def test_released_weights_on_real_photographs(
     assert any(line.startswith("not in the data classes 'tench'") for line in lines)
     assert any(line.startswith("left out 1 image that cannot be read: ") for line in lines)
     folder = tmp_path / "evaluations" / "shots-efficientnet-lite0"
-    assert {path.name for path in folder.iterdir()} == {"evaluation.json", "predictions.csv", "confusion.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "evaluation.json", "predictions.csv", "confusion.png", "mistakes", "mistakes.json", "report.html",
+    }  # fmt: skip
     rows = rows_of(folder / "predictions.csv")
     assert [row["label"] for row in rows] == ["espresso", "palace", "tiger cat"]
     assert [row["predicted"] for row in rows[:2]] == ["espresso", "palace"]
@@ -116,7 +118,7 @@ def test_many_labels_from_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     assert "mAP" in text
     assert "micro F1" in text
-    assert {path.name for path in out.iterdir()} == {"evaluation.json", "predictions.csv"}
+    assert {path.name for path in out.iterdir()} == {"evaluation.json", "predictions.csv", "report.html"}
     content = json.loads((out / "evaluation.json").read_text())
     assert (content["kind"], content["metric"], content["images"]) == ("many-labels", "map", 8)
     assert {row["name"]: row["threshold"] for row in content["classes"]} == dict(

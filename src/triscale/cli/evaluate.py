@@ -11,6 +11,7 @@ from triscale.cli.options import json_option, option, positional
 from triscale.cli.progress import watched
 
 if TYPE_CHECKING:
+    from triscale.data.dataset import ImageDataset
     from triscale.evaluation.result import Evaluation
     from triscale.evaluation.run import Answers
     from triscale.models.files import Model
@@ -45,9 +46,9 @@ def _one_of(*valid: str) -> Any:
 class Options:
     """Judge a model by labelled images, each prepared as the model was trained.
 
-    Prints accuracies with 95 % intervals, calibration, and which classes are hard. The folder gets evaluation.json,
-    predictions.csv with a line an image, and confusion.png. Classes of model and data are matched by name. A broken
-    image is named and left out; the exit code is 2 only where none can be read.
+    Prints accuracies with 95 % intervals, calibration, and which classes are hard. The folder gets report.html, a page
+    with all of it and the worst mistakes, evaluation.json, and predictions.csv with a line an image. Classes of model
+    and data are matched by name. A broken image is named and left out; the exit code is 2 only where none can be read.
 
     With --submission, DATA is a folder, file or quoted pattern of images without labels, and the file gets the five
     likeliest classes of each.
@@ -112,7 +113,7 @@ def _evaluate(options: Options, name: str) -> None:
     thresholds = thresholds_of(model.card, answers.class_names)
     found = score(answers, subject, thresholds=thresholds)
     folder = options.output or Path("evaluations") / f"{_short(options.data)}-{_short(name)}"
-    written = _write(found, answers, thresholds, folder)
+    written = [*_write(found, answers, thresholds, folder), *_write_page(folder, model, dataset, answers)]
     if options.json:
         print_json(summary_as_json(found, written))
     else:
@@ -126,9 +127,7 @@ def _short(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", stem).strip("-.") or "data"
 
 
-def _write(
-    found: "Evaluation", answers: "Answers", thresholds: tuple[float, ...] | None, folder: Path
-) -> tuple[Path, ...]:
+def _write(found: "Evaluation", answers: "Answers", thresholds: tuple[float, ...] | None, folder: Path) -> list[Path]:
     from triscale.evaluation.predictions import write_predictions
     from triscale.evaluation.result import write_evaluation
     from triscale.report.confusion import Confusion, draw_confusion
@@ -141,7 +140,25 @@ def _write(
         title = f"{found.subject.network} on {found.subject.data}"
         draw_confusion(Confusion(found.class_names, found.confusion), folder / "confusion.png", title=title)
         written.append(folder / "confusion.png")
-    return tuple(written)
+    return written
+
+
+def _write_page(folder: Path, model: "Model", dataset: "ImageDataset", answers: "Answers") -> list[Path]:
+    """The worst mistakes with their maps, and the page; what goes wrong is told, and the figures stay."""
+    from triscale.cli.run_page import MISTAKES, worst_mistakes
+    from triscale.data.dataset import has_many_labels
+    from triscale.explain.mistakes import write_mistakes
+    from triscale.report.page.write import write_page
+
+    written = []
+    try:
+        if not has_many_labels(answers.labels):
+            mistakes = worst_mistakes(answers, model.card.class_names)
+            written.append(write_mistakes(folder, model, dataset, mistakes, count=MISTAKES))
+        written.append(write_page(folder))
+    except (OSError, ValueError) as error:
+        print(f"triscale evaluate: the figures are whole, the page is not: {error}", file=sys.stderr)
+    return written
 
 
 def _submit(options: Options, name: str, path: Path) -> None:

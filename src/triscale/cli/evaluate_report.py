@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from triscale.cli.output import print_pairs, print_table, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from triscale.evaluation.intervals import Interval
     from triscale.evaluation.result import Evaluation
 
@@ -23,7 +25,7 @@ NAMED = 3
 """Broken images printed."""
 
 
-def summary_as_json(found: "Evaluation", written: tuple[Path, ...]) -> dict[str, Any]:
+def summary_as_json(found: "Evaluation", written: "Sequence[Path]") -> dict[str, Any]:
     """What evaluation.json holds but for the confusions, of which there may be a million, and the files' names."""
     from triscale.evaluation.result import evaluation_as_json
 
@@ -32,7 +34,7 @@ def summary_as_json(found: "Evaluation", written: tuple[Path, ...]) -> dict[str,
     return {**content, "files": list(map(str, written))}
 
 
-def print_evaluation(found: "Evaluation", data_classes: tuple[str, ...], written: tuple[Path, ...]) -> None:
+def print_evaluation(found: "Evaluation", data_classes: tuple[str, ...], written: "Sequence[Path]") -> None:
     """A heading, the figures, the worst classes, the pairs that are confused most, and where the rest is."""
     subject = found.subject
     count = f"{found.images:,} {subject.part} image{'s' * (found.images != 1)}"
