@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from triscale.arch import get_network, square
 from triscale.arch.preprocessing import Preprocessing
 from triscale.cost import network_cost
 from triscale.data.box import Box
+from triscale.data.preprocess import centre_crop_box
 from triscale.data.read import ImageBytes
 from triscale.demo import photographs
 from triscale.deploy.predict import predict
 from triscale.explain.classes import find_class
 from triscale.explain.explanation import Method, explain_images
-from triscale.explain.figure import compared, draw_comparison, draw_sheet, shortened, titled
+from triscale.explain.figure import compared, draw_comparison, draw_sheet, scaled_box, shortened, titled
 from triscale.explain.figure7 import figure7_networks
 from triscale.models import Model, ModelCard, build
 from triscale.models.weights import load
@@ -175,3 +177,14 @@ def test_figure_7_networks_have_the_coefficients_of_table_7() -> None:
     assert f"{macs['baseline'] / 1e9:.2f}" == "0.39"
     assert f"{macs['compound'] / 1e9:.1f}" == "1.8"
     assert all(3.7 < macs[way] / macs["baseline"] < 4.2 for way in ("depth", "width", "resolution"))
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.floats(0.01, 1), st.floats(0.1, 1))
+def test_a_shrunk_box_lies_in_its_picture(height: int, width: int, factor: float, crop: float) -> None:
+    box = centre_crop_box(height=height, width=width, preprocessing=Preprocessing(square(64), crop=crop))
+    shrunk = max(1, round(height * factor)), max(1, round(width * factor))
+    scaled = scaled_box(box, factor, height=shrunk[0], width=shrunk[1])
+    assert 0 <= scaled.top < scaled.top + scaled.height <= shrunk[0]
+    assert 0 <= scaled.left < scaled.left + scaled.width <= shrunk[1]
+    assert abs(scaled.top - box.top * factor) <= 1
+    assert abs(scaled.left + scaled.width - (box.left + box.width) * factor) <= 1

@@ -81,7 +81,7 @@ def model_title(word: str) -> str:
     path = Path(word)
     if path.suffix.lower() in (".safetensors", ".json"):
         return path.resolve().parent.name if path.stem == "model" else path.stem
-    return path.name if path.is_dir() else word.rpartition("/")[2]
+    return path.resolve().name if path.is_dir() else word.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,10 +88,10 @@ def _on_canvas(picture: Pixels) -> Pixels:
     return padded.astype(np.uint8, copy=False)
 
 
-def _scaled_box(box: Box, factor: float) -> Box:
-    """The box in a picture with its sides multiplied by `factor`, to the nearest pixel."""
-    top, bottom = round(box.top * factor), round((box.top + box.height) * factor)
-    left, right = round(box.left * factor), round((box.left + box.width) * factor)
+def scaled_box(box: Box, factor: float, *, height: int, width: int) -> Box:
+    """The box in a picture resized by `factor` to `height` and `width`, to the nearest pixel, of one at least."""
+    top, left = min(round(box.top * factor), height - 1), min(round(box.left * factor), width - 1)
+    bottom, right = round((box.top + box.height) * factor), round((box.left + box.width) * factor)
     return Box(top, left, max(1, bottom - top), max(1, right - left))
 
 
@@ -108,7 +108,8 @@ def _percent(probability: float) -> str:
 
 
 def _cell(view: View, small: Pixels, factor: float, highest: float) -> Cell:
-    picture = overlay(small, view.values, _scaled_box(view.box, factor), highest=highest)
+    box = scaled_box(view.box, factor, height=small.shape[0], width=small.shape[1])
+    picture = overlay(small, view.values, box, highest=highest)
     share = _percent(view.label.probability)
     caption = f"{shortened(view.label.name, _LETTERS - len(share) - 2)}  {share}"
     if view.label.index == view.first.index:
