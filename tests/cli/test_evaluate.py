@@ -75,7 +75,9 @@ def test_json_and_parts(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (content["part"], content["images"], content["class_names"]) == ("validation", 7, ["cat", "dog"])
     assert content["files"][0] == str(tmp_path / "deep" / "out" / "evaluation.json")
     assert content["metric"] == "top1"
-    assert main([*words, "--part", "train", "--metric", "mean-per-class"]) == 0
+    assert main([*words, "--part", "train"]) == 2
+    assert "out holds an evaluation; --force overwrites it" in capsys.readouterr().err
+    assert main([*words, "--part", "train", "--metric", "mean-per-class", "--force"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["part"], content["images"], content["metric"]) == ("train", 9, "mean-per-class")
 
@@ -206,6 +208,12 @@ def test_mistakes_end_in_one_line(
     assert message in err
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_may_not_be_a_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["evaluate", str(photos), "--model", "efficientnet-lite0", "-o", str(tmp_path / "file")]) == 2
+    assert "file: it is a file; name a folder" in capsys.readouterr().err
 
 
 def test_metric_must_suit_the_labels(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

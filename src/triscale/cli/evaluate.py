@@ -66,7 +66,7 @@ class Options:
     submission: Path | None = option("write answers to unlabelled images", metavar="FILE")
     format: str = option("of the submission: csv or imagenet", metavar="F", default="csv", parse=_one_of(*FORMATS))
     indices: bool = option("submit classes by number, from 0", default=False)
-    force: bool = option("overwrite the submission", default=False)
+    force: bool = option("overwrite an evaluation or a submission", default=False)
     batch_size: int | None = option("images that pass the network together", metavar="N")
     workers: int | None = option("threads that read images (one a core)", metavar="N")
     device: str | None = option("cpu, cuda or cuda:N (a GPU where there is one)", metavar="DEVICE")
@@ -95,6 +95,8 @@ def _evaluate(options: Options, name: str) -> None:
     from triscale.models.weights import load
     from triscale.train.distributed import default_device, own_device
 
+    folder = options.output or Path("evaluations") / f"{_short(options.data)}-{_short(name)}"
+    _check_folder(folder, force=options.force)
     splits = open_dataset(options.data, validation_fraction=options.validation_fraction, root=options.root)
     dataset = splits.train if options.part is Part.TRAIN else splits.validation
     metric = Metric(options.metric) if options.metric else usual_metric(options.data, dataset.labels)
@@ -112,12 +114,19 @@ def _evaluate(options: Options, name: str) -> None:
     )
     thresholds = thresholds_of(model.card, answers.class_names)
     found = score(answers, subject, thresholds=thresholds)
-    folder = options.output or Path("evaluations") / f"{_short(options.data)}-{_short(name)}"
     written = [*_write(found, answers, thresholds, folder), *_write_page(folder, model, dataset, answers)]
     if options.json:
         print_json(summary_as_json(found, written))
     else:
         print_evaluation(found, dataset.class_names, written)
+
+
+def _check_folder(folder: Path, *, force: bool) -> None:
+    """Raise ValueError, before any work is done, where an evaluation could not or should not be written."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"cannot write into {folder}: it is a file; name a folder")
+    if (folder / "evaluation.json").exists() and not force:
+        raise ValueError(f"{folder} holds an evaluation; --force overwrites it, -o names another folder")
 
 
 def _short(name: str) -> str:
