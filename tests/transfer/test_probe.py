@@ -61,7 +61,7 @@ def test_model_file_says_where_the_head_comes_from(model: Model, tmp_path: Path)
     save_model(tmp_path / "probe.safetensors", *outcome.model)
     network, card = load_model(tmp_path / "probe.safetensors")
     assert card.class_names == ("noise", "standing", "lying")
-    assert card.provenance["from"] == {"source": "somewhere", "top1": 12.0}
+    assert card.provenance["weights"] == {"source": "somewhere", "top1": 12.0}
     found = card.provenance["probe"]
     assert (found["images"], found["balance"], found["folds"]) == (60, "weights", 5)
     assert found["regularisation"] == outcome.head.regularisation
@@ -103,7 +103,7 @@ def test_many_labels_are_judged_by_average_precision(model: Model) -> None:
     )
     outcome = probe(model, data, cache=False)
     assert outcome.scores["map"] > 0.9
-    assert len(outcome.model.card.provenance["probe"]["thresholds"]) == 3
+    assert len(outcome.model.card.provenance["thresholds"]) == 3
 
 
 def test_scores_by_hand() -> None:

@@ -80,7 +80,7 @@ def _run(options: Options) -> None:
         return
     source = source_of(options, options.data)
     data = open_source(source)
-    name, model = _model(options, data)
+    model = _model(options, data)
     recipe = _recipe(options, data, model)
     if options.dry_run:
         print_recipe(recipe)
@@ -99,12 +99,12 @@ def _run(options: Options) -> None:
         verb="finetune",
         path=path,
         recipe_name=options.recipe or "finetune",
-        train=partial(finetune, model=model, name=name, head=Head.RANDOM if options.random_head else Head.PROBE),
+        train=partial(finetune, model=model, head=Head.RANDOM if options.random_head else Head.PROBE),
     )
 
 
-def _model(options: Options, data: "Splits") -> tuple[str, "Model"]:
-    """What the weights are called and the network with them, for the data's classes and channels."""
+def _model(options: Options, data: "Splits") -> "Model":
+    """The trained network, for the data's classes and channels."""
     from triscale.models.weights import load
     from triscale.transfer.finetune import fitted
 
@@ -113,7 +113,7 @@ def _model(options: Options, data: "Splits") -> tuple[str, "Model"]:
         if options.from_ is not None or resolution is not None:
             raise ValueError("--budget chooses network and resolution; leave out either it or --from and --resolution")
         name, resolution = _chosen(options, data)
-    return name, fitted(load(name), data, resolution=resolution)
+    return fitted(load(name), data, name=name, resolution=resolution, budget=options.budget)
 
 
 def _chosen(options: Options, data: "Splits") -> tuple[str, Resolution]:

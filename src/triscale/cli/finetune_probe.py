@@ -3,6 +3,7 @@
 import json as json_format
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ def run_probe(
     path: Path,
 ) -> None:
     """Fit, judge and write the model into the folder `path`, and say how good it is."""
+    import torch
+
+    from triscale import __version__
     from triscale.models.files import save_model
     from triscale.train.recipe import Balance
     from triscale.train.run_folder import RunFolder
@@ -49,7 +53,9 @@ def run_probe(
                 workers=options.workers or None,
                 watch=watch,
             )
-        save_model(folder.model, *found.model)
+        card = found.model.card
+        made = {"data": source.name, "triscale": __version__, "torch": str(torch.__version__)}
+        save_model(folder.model, found.model.network, replace(card, provenance={**card.provenance, **made}))
         elapsed_s = time.monotonic() - started_s
         if not options.no_report:
             finish_page(

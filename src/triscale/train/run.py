@@ -150,8 +150,8 @@ def _watched(log: RunLog | None, watch: Watch | None) -> Watch:
 def _run(setting: Setting, data: Splits, source: DataSource) -> Outcome:
     recipe, folder, world = setting.recipe, setting.folder, setting.world
     train_set, held_out = training_parts(recipe, data.train)
-    card = ModelCard(recipe.preprocessing, data.train.class_names, _provenance(recipe, source))
     start = folder.read_start(recipe)
+    card = ModelCard(recipe.preprocessing, data.train.class_names, _provenance(recipe, source, start))
     loop = Loop(setting, train_set, held_out, card, start=None if start is None else start.network.state_dict())
     (judged,) = world.any(world.leads and any(row["event"] == "validation" for row in read_log(folder.log)))
     if judged:
@@ -180,9 +180,9 @@ def training_parts(recipe: Recipe, dataset: ImageDataset) -> tuple[ImageDataset,
     return hold_out(dataset, count=count, seed=recipe.seed) if count else (dataset, None)
 
 
-def _provenance(recipe: Recipe, source: DataSource) -> dict[str, Any]:
+def _provenance(recipe: Recipe, source: DataSource, start: Model | None) -> dict[str, Any]:
     settings = {name: value for name, value in encode(recipe).items() if name not in ("network", "preprocessing")}
-    origin = {} if recipe.start is None else {"from": recipe.start}
+    origin = {} if start is None else {"from": recipe.start, "start": dict(start.card.provenance)}
     return {"data": source.name, **origin, "recipe": settings, "triscale": __version__, "torch": str(torch.__version__)}
 
 

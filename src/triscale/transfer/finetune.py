@@ -13,6 +13,7 @@ from triscale.arch.spec import Resolution
 from triscale.data.dataset import Splits
 from triscale.data.errors import ImageError
 from triscale.data.read import read_image
+from triscale.models.card import ModelCard
 from triscale.models.files import Model
 from triscale.models.network import assemble
 from triscale.models.surgery import adapt
@@ -70,11 +71,20 @@ def image_shape(data: Splits) -> Shape:
     return Shape(int(np.median(sides)), channels)
 
 
-def fitted(model: Model, data: Splits, *, resolution: Resolution | None = None, seed: int = 0) -> Model:
+def fitted(
+    model: Model,
+    data: Splits,
+    *,
+    name: str,
+    resolution: Resolution | None = None,
+    budget: str | None = None,
+    seed: int = 0,
+) -> Model:
     """A copy of `model` for the classes and channels of `data`; its classifier is fresh unless the classes stay.
 
     `resolution` defaults to the model's own; for images of up to 64 pixels to four times theirs, at least 96 and at
-    most the model's. Raises ValueError where no image can be read.
+    most the model's. `name` and `budget`, what the model was chosen by, go into its card. Raises ValueError where no
+    image can be read.
     """
     network, card = model
     copy = assemble(network.spec, folded=network.folded)
@@ -87,7 +97,9 @@ def fitted(model: Model, data: Splits, *, resolution: Resolution | None = None, 
     preprocessing = _preprocessing(changed.card.preprocessing, shape, resolution)
     # The spec is frozen; the network carries it.
     changed.network.spec = replace(changed.network.spec, resolution=preprocessing.resolution)
-    return Model(changed.network, replace(changed.card, preprocessing=preprocessing, class_names=names))
+    told = {"from": f"{name}@{weights_digest(network)}", "weights": dict(card.provenance)}
+    provenance = told if budget is None else {**told, "budget": budget}
+    return Model(changed.network, ModelCard(preprocessing, names, provenance))
 
 
 def _preprocessing(own: Preprocessing, shape: Shape, resolution: Resolution | None) -> Preprocessing:
@@ -123,14 +135,13 @@ def finetune(
     path: Path,
     *,
     model: Model,
-    name: str,
     source: DataSource,
     head: Head = Head.PROBE,
     resources: Resources | None = None,
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Train `model`, `fitted` to `data`, on by `recipe` in the run folder `path`; `name` says what it was made from.
+    """Train `model`, `fitted` to `data`, on by `recipe` in the run folder `path`.
 
     The classifier is first fitted to the network's features, unless `head` says otherwise; `watch` hears of "features"
     and "head", with what is done and what there is to do. Guarantees and errors are those of `train`.
@@ -141,5 +152,6 @@ def finetune(
         recipe = replace(recipe, start=folder.read()[0].start)
     else:
         start = with_probed_head(model, data, recipe, watch=watch) if head is Head.PROBE else model
+        name = str(model.card.provenance.get("from", model.network.spec.name)).partition("@")[0]
         recipe = replace(recipe, start=f"{name}@{weights_digest(start.network)}")
     return train(recipe, data, path, source=source, start=start, resources=resources, resume=resume, watch=watch)

@@ -57,7 +57,8 @@ def _asked(run: Run) -> Iterator[tuple[str, str]]:
     origin = (recipe.get("start") if isinstance(recipe, dict) else None) or provenance.get("from")
     yield "Starts from", origin.rpartition("@")[0] or origin if isinstance(origin, str) else ""
     yield "Recipe", _recipe(recipe) if isinstance(recipe, dict) else ""
-    budget = provenance.get("budget")
+    start = provenance.get("start")
+    budget = provenance.get("budget") or (start.get("budget") if isinstance(start, dict) else None)
     yield "Budget", budget if isinstance(budget, str) else ""
     yield "Trained", _trained(run.log)
     made = [f"Triscale {provenance['triscale']}" if isinstance(provenance.get("triscale"), str) else ""]
