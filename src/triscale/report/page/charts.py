@@ -54,8 +54,11 @@ def nice_ticks(low: float, high: float, *, count: int = 5) -> tuple[float, ...]:
     """Round numbers that enclose `low`..`high`, about `count` of them, by steps of 1, 2 or 5 times a power of ten."""
     if not (math.isfinite(low) and math.isfinite(high)) or high < low:
         raise ValueError(f"ticks need a finite range, got {low}..{high}")
-    if high - low <= 1e-12 * max(1.0, abs(high)):
-        low, high = (0.0, high) if high > 0 else (low - 1, low + 1)
+    largest = max(abs(low), abs(high))
+    if largest < 1e-300:
+        low, high = 0.0, 1.0
+    elif high - low <= 1e-12 * largest:
+        low, high = min(0.0, low), max(0.0, high)
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
