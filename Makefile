@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 PY := $(VENV)/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-kill lint format types pytest bench constraints clean
+.PHONY: help browser demo test test-slow test-kill lint format types pytest bench constraints clean
 
 # Read by pip, also where it builds a package in an environment apart.
 export PIP_CONSTRAINT := constraints.txt
@@ -41,7 +41,7 @@ types: $(TEST_READY) ## Check types (mypy --strict)
 	@echo "Checking types"
 	@$(PY) -m mypy --strict src
 
-pytest: $(TEST_READY) ## Run the tests; PYTEST_ARGS="tests/cost -k memory" narrows
+pytest: $(TEST_READY) browser ## Run the tests; PYTEST_ARGS="tests/cost -k memory" narrows
 	@echo "Running the tests"
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal $(PYTEST_ARGS)
 
@@ -88,3 +88,15 @@ $(TEST_READY): pyproject.toml constraints.txt $(KERNELS) | $(PY)
 	@echo "Installing Triscale and all that its tests compare with into $(VENV) (minutes the first time)"
 	@$(PY) -m pip install -qq --editable '.[$(TEST_EXTRAS)]'
 	@touch $@
+
+# Pages are tested in a browser: Debian's Chromium, where this machine has none and lets us install it.
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	  if [ "$$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi; \
+	  if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	    echo "Installing Chromium, in which pages are tested"; \
+	    $$root apt-get update -qq && \
+	    $$root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null && exit 0; \
+	  fi; \
+	  echo "No Chromium is here and none could be installed: tests of pages in a browser are left out, or fail where CI=true"

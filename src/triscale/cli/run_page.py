@@ -110,13 +110,12 @@ def _write_mistakes(path: Path, model: "Model", dataset: "ImageDataset", answers
 
 def worst_mistakes(answers: "Answers", outputs: Sequence[str]) -> "list[Mistake]":
     """Wrong answers to images with one label, the surest first; `outputs` are the classes by the model's outputs."""
-    import numpy as np
-
     from triscale.evaluation.scores import choices
     from triscale.explain.mistakes import Mistake
 
     found = choices(answers.logits, answers.labels)
-    wrong = np.flatnonzero(found.predicted != answers.labels)
+    (wrong,) = (found.predicted != answers.labels).nonzero()
+    surest_first = wrong[(-found.probability[wrong]).argsort(kind="stable")]
     names = answers.class_names
     output = {name: index for index, name in enumerate(outputs or names)}
     return [
@@ -127,7 +126,7 @@ def worst_mistakes(answers: "Answers", outputs: Sequence[str]) -> "list[Mistake]
             probability=float(found.probability[place]),
             probability_of_label=float(found.probability_of_label[place]),
         )
-        for place in wrong[np.argsort(-found.probability[wrong], kind="stable")].tolist()
+        for place in surest_first.tolist()
     ]
 
 
