@@ -20,7 +20,8 @@ from triscale.models.weights.packages import PackageFile
 from triscale.models.weights.releases import Release, find_release, releases
 from triscale.scaling import Budget
 from triscale.transfer import choose as module
-from triscale.transfer.choose import candidates, choose, native_resolution, parse_budget, resolutions
+from triscale.transfer.candidates import candidates, native_resolution, resolutions
+from triscale.transfer.choose import choose, parse_budget
 
 
 def release(name: str, top1: float, *, network: str = "mobilenetv2-w0.5", at_hand: bool = True) -> Release:

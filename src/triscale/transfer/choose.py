@@ -6,16 +6,14 @@
 4. The one with the best cross-validated score is chosen.
 """
 
-import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from triscale.arch import get_network
-from triscale.arch.spec import NetworkSpec, Resolution, square
+from triscale.arch.spec import NetworkSpec
 from triscale.cost import network_cost
 from triscale.data.dataset import ImageDataset, hold_out
 from triscale.models.files import Model
@@ -23,19 +21,12 @@ from triscale.models.weights import load
 from triscale.models.weights.availability import at_hand, hub_reachable
 from triscale.models.weights.packages import PackageFile
 from triscale.models.weights.releases import Release, releases as all_releases
-from triscale.scaling.budget import UNITS, Budget, CostFunction, Figures, Limit, format_amount
-from triscale.scaling.quantities import format_quantity, parse_quantity
-from triscale.scaling.solve import inference_bytes
+from triscale.scaling.budget import UNITS, Budget, CostFunction, Limit
+from triscale.scaling.quantities import parse_quantity
+from triscale.transfer.candidates import Candidate, candidates, network_of, resolutions
 from triscale.transfer.features import pooled_features
 from triscale.transfer.head import fit_head
 from triscale.transfer.probe import Watch, at_resolution
-
-SMALLEST: Final = 128
-"""Pixels; below, these networks see too little of what they were trained to see."""
-STEP: Final = 32
-"""Pixels; the networks halve the resolution five times."""
-LOST_AN_OCTAVE: Final = 12.0
-"""Per cent of ImageNet's images that half the resolution loses, by rule of thumb: it orders what is tried, no more."""
 
 _KEYS: Final = {"macs": Limit.MACS, "params": Limit.PARAMS, "memory": Limit.MEMORY, "latency": Limit.LATENCY}
 
@@ -56,20 +47,6 @@ def parse_budget(text: str) -> Budget:
             raise ValueError(f"{name.strip()} comes twice in the budget {text!r}; leave one out")
         limits[limit.value] = parse_quantity(amount, UNITS[limit])  # type: ignore[call-overload]
     return Budget(**limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A released network at a resolution, and what it uses there."""
-
-    release: Release
-    resolution: Resolution
-    figures: Figures
-
-    @property
-    def expected_top1(self) -> float:
-        """The published accuracy, less `LOST_AN_OCTAVE` for each halving of the resolution; per cent."""
-        return _expected_top1(self.release, self.resolution)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,106 +87,6 @@ class Choice:
             }
             for one in self.tried
         ]
-
-
-def native_resolution(release: Release) -> Resolution:
-    """What the release was trained for."""
-    return release.preprocessing.resolution if release.preprocessing else get_network(release.network).resolution
-
-
-def _expected_top1(release: Release, resolution: Resolution) -> float:
-    return release.top1 - LOST_AN_OCTAVE * math.log2(native_resolution(release).height / resolution.height)
-
-
-def resolutions(release: Release) -> tuple[Resolution, ...]:
-    """The release's own resolution and lower ones, the largest first."""
-    own = native_resolution(release)
-    below = range((own.height - 1) // STEP * STEP, SMALLEST - 1, -STEP)
-    return (own, *(square(pixels) for pixels in below))
-
-
-def candidates(
-    budget: Budget,
-    *,
-    classes: int,
-    releases: Sequence[Release] | None = None,
-    latency_ms: CostFunction | None = None,
-    passed_over: Callable[[str, str], None] | None = None,
-) -> Iterator[Candidate]:
-    """Each release at its largest resolution inside `budget`, the highest expected accuracy first.
-
-    Networks count with a classifier for `classes`. Latency is what `latency_ms` measures, at three or so resolutions of
-    a release, and only when its turn may have come: with the first candidates one gets the first measurements alone.
-    `passed_over` is told of each release that does not fit. Raises ValueError where a latency is limited and cannot be
-    measured.
-    """
-    if budget.latency_ms is not None and latency_ms is None:
-        raise ValueError("a latency limit needs latency_ms to measure networks with")
-    tell = passed_over or (lambda *_: None)
-    queue: list[tuple[float, int, list[Resolution], Candidate | None]] = []
-    rows = all_releases() if releases is None else releases
-    for number, release in enumerate(rows):
-        fitting = [size for size in resolutions(release) if _misfit(_spec(release, size, classes), budget) is None]
-        if fitting:
-            heapq.heappush(queue, (-_expected_top1(release, fitting[0]), number, fitting, None))
-        else:
-            tell(release.name, _misfit(_spec(release, resolutions(release)[-1], classes), budget) or "")
-    while queue:
-        _, number, fitting, candidate = heapq.heappop(queue)
-        release = rows[number]
-        if candidate is not None:
-            yield candidate
-        elif (candidate := _largest(release, fitting, budget, classes, latency_ms, tell)) is not None:
-            heapq.heappush(queue, (-candidate.expected_top1, number, fitting, candidate))
-
-
-def _spec(release: Release, resolution: Resolution, classes: int) -> NetworkSpec:
-    return replace(get_network(release.network), resolution=resolution, classes=classes)
-
-
-def _figures(spec: NetworkSpec) -> Figures:
-    cost = network_cost(spec)
-    return Figures(macs=cost.macs, params=cost.params, memory_bytes=inference_bytes(spec))
-
-
-def _misfit(spec: NetworkSpec, budget: Budget) -> str | None:
-    """Which limit `spec` exceeds, latency aside, and what it needs; None where it fits."""
-    figures = _figures(spec)
-    for limit, most in budget.limits.items():
-        amount = figures.of(limit)
-        if amount is not None and amount > most:
-            return f"needs {format_amount(limit, amount)} at {spec.resolution.height} pixels"
-    return None
-
-
-def _largest(
-    release: Release,
-    fitting: Sequence[Resolution],
-    budget: Budget,
-    classes: int,
-    latency_ms: CostFunction | None,
-    tell: Callable[[str, str], None],
-) -> Candidate | None:
-    """The first of `fitting` that is quick enough, by bisection: a smaller one is taken to be quicker."""
-    if budget.latency_ms is None or latency_ms is None:
-        return Candidate(release, fitting[0], _figures(_spec(release, fitting[0], classes)))
-    found: Candidate | None = None
-    first, middle, last = 0, 0, len(fitting) - 1  # the largest comes first: it fits most often
-    fastest_ms = math.inf
-    while first <= last:
-        spec = _spec(release, fitting[middle], classes)
-        measured_ms = latency_ms(spec)
-        fastest_ms = min(fastest_ms, measured_ms)
-        if measured_ms <= budget.latency_ms:
-            found = Candidate(release, fitting[middle], replace(_figures(spec), latency_ms=measured_ms))
-            last = middle - 1
-        else:
-            first = middle + 1
-        middle = (first + last) // 2
-    if found is None:
-        needs = format_quantity(fastest_ms, UNITS[Limit.LATENCY])
-        tell(release.name, f"needs {needs} at {fitting[-1].height} pixels")
-    return found
 
 
 def measured_ms(spec: NetworkSpec) -> float:
@@ -309,7 +186,7 @@ def _nothing(budget: Budget, rows: Sequence[Release], reasons: Mapping[str, str]
     """What is in the way where nothing could be tried: the smallest network tells it best."""
 
     def least(release: Release) -> int:
-        return network_cost(_spec(release, resolutions(release)[-1], classes)).macs
+        return network_cost(network_of(release, resolutions(release)[-1], classes)).macs
 
     had = [release for release in rows if release.name in reasons and "weights" not in reasons[release.name]]
     smallest = min(had or rows, key=least)
