@@ -33,7 +33,7 @@ def run_probe(
     path: Path,
 ) -> None:
     """Fit, judge and write the model into the folder `path`, and say how good it is."""
-    import torch
+    from importlib.metadata import version
 
     from triscale import __version__
     from triscale.models.files import save_model
@@ -54,7 +54,7 @@ def run_probe(
                 watch=watch,
             )
         card = found.model.card
-        made = {"data": source.name, "triscale": __version__, "torch": str(torch.__version__)}
+        made = {"data": source.name, "triscale": __version__, "torch": version("torch")}
         save_model(folder.model, found.model.network, replace(card, provenance={**card.provenance, **made}))
         elapsed_s = time.monotonic() - started_s
         if not options.no_report:

@@ -126,9 +126,9 @@ def head_to_network(
         "tried": [[one.regularisation, one.loss, one.score] for one in head.tried],
         **(told or {}),
     }
-    own = model.card.provenance
+    before: dict[str, Any] = dict(model.card.provenance)
     # What is said of a released classifier, such as its top-1, is not true of this one.
-    provenance: dict[str, Any] = {**(own if "from" in own else {"weights": dict(own)}), "probe": found}
+    provenance: dict[str, Any] = {**(before if "from" in before else {"weights": before}), "probe": found}
     if head.thresholds is not None:
         provenance["thresholds"] = list(head.thresholds)
     return Model(network, replace(model.card, class_names=tuple(class_names), provenance=provenance))
