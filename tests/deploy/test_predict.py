@@ -82,7 +82,7 @@ def test_a_batch_of_nothing_but_broken_files(model: Model, tmp_path: Path) -> No
 
 
 def test_classes_without_names_are_numbered() -> None:
-    labels = top_labels(torch.tensor([0.0, 2.0, 1.0]), class_names=(), top=9)
+    labels = top_labels(torch.tensor([0.0, 2.0, 1.0]), ModelCard(Preprocessing(square(8))), top=9)
     assert [(label.index, label.name) for label in labels] == [(1, "1"), (2, "2"), (0, "0")]
     assert sum(label.probability for label in labels) == pytest.approx(1)
 

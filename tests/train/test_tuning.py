@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.train.test_resume import train_in_parts
 from tests.train.tiny import SOURCE, SPEC, assert_same_run, described, recipe, splits
 from triscale.arch.spec import Padding
 from triscale.data.dataset import ArrayDataset, Metric, Splits
+from triscale.deploy.predict import predict
 from triscale.evaluation.many_labels import mean_average_precision
 from triscale.models.card import ModelCard
 from triscale.models.files import Model, load_model, save_model
@@ -159,6 +161,8 @@ def several(count: int, *, seed: int) -> ArrayDataset:
 
 
 def test_images_with_many_labels(tmp_path: Path) -> None:
+    picture = tmp_path / "both.png"
+    Image.fromarray(several(8, seed=3).images[0, ..., 0]).save(picture)
     data = Splits(several(144, seed=0), several(40, seed=1))
     asked = recipe(
         objective=Objective.MANY_LABELS,
@@ -175,7 +179,9 @@ def test_images_with_many_labels(tmp_path: Path) -> None:
     assert score > chance + 0.2
     provenance = described(tmp_path / "run" / "model.safetensors")["provenance"]
     assert provenance["validation_map"] == score
-    assert len(provenance["thresholds"]) == 2
+    assert all(0 < threshold < 1 for threshold in provenance["thresholds"])
+    answer = next(iter(predict(load_model(tmp_path / "run" / "model.safetensors"), [picture])))
+    assert sum(label.probability for label in answer.labels) != pytest.approx(1), "each class for itself"
     with pytest.raises(ValueError, match="set objective=one-label"):
         train(asked, splits(), tmp_path / "other", source=SOURCE)
 

@@ -13,6 +13,7 @@ from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
 from triscale.data.read import ImageBytes
 from triscale.deploy.eager import Engine, eager_engine
+from triscale.models.card import ModelCard
 from triscale.models.files import Model
 
 
@@ -25,7 +26,7 @@ class Label:
     name: str
     """The class's name; its index as text where the model names none."""
     probability: float
-    """Softmax over all classes, 0..1."""
+    """0..1: softmax over all classes, or where an image may belong to many the class's own sigmoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,10 @@ class Prediction:
     error: str | None = None
 
 
-def top_labels(logits: Tensor, *, class_names: tuple[str, ...], top: int) -> tuple[Label, ...]:
+def top_labels(logits: Tensor, card: ModelCard, *, top: int) -> tuple[Label, ...]:
     """The `top` likeliest classes of one image's logits (classes,)."""
-    probabilities = torch.softmax(logits.double(), 0)
+    class_names = card.class_names
+    probabilities = torch.sigmoid(logits.double()) if card.many_labels else torch.softmax(logits.double(), 0)
     best = probabilities.topk(min(top, len(probabilities)))
     return tuple(
         Label(index, class_names[index] if class_names else str(index), probability)
@@ -75,12 +77,10 @@ def predict(
         workers=workers or os.cpu_count() or 1,
         limits=limits,
     )
-    return _predictions(batches, engine or eager_engine(model), model.card.class_names, top=top)
+    return _predictions(batches, engine or eager_engine(model), model.card, top=top)
 
 
-def _predictions(
-    batches: Iterator[Batch], engine: Engine, class_names: tuple[str, ...], *, top: int
-) -> Iterator[Prediction]:
+def _predictions(batches: Iterator[Batch], engine: Engine, card: ModelCard, *, top: int) -> Iterator[Prediction]:
     number = 0
     for batch in batches:
         logits = engine(batch.images) if len(batch.images) else torch.empty(0)
@@ -90,7 +90,7 @@ def _predictions(
             if isinstance(outcome, ImageError):
                 yield Prediction(name, error=outcome.reason)
             else:
-                yield Prediction(name, top_labels(logits[outcome], class_names=class_names, top=top))
+                yield Prediction(name, top_labels(logits[outcome], card, top=top))
 
 
 def _name(source: Given, number: int) -> str:

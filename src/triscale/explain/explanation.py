@@ -99,12 +99,12 @@ class Explainer:
 
     def view(self, picture: Pixels) -> View:
         """The model's map of a picture (H, W, 3) or (H, W, 1) for the wanted class, or the likeliest."""
-        preprocessing, names = self.model.card.preprocessing, self.model.card.class_names
+        preprocessing = self.model.card.preprocessing
         pixels = preprocess(picture, preprocessing)[None].copy()  # torch takes no read-only array
         images = self.normalise(torch.from_numpy(pixels))
         found = _METHODS[self.method](self.network, images, self.wanted)
         index, logits = int(found.classes[0]), found.logits[0]
-        labels = top_labels(logits, class_names=names, top=len(logits))
+        labels = top_labels(logits, self.model.card, top=len(logits))
         return View(
             self.name,
             next(label for label in labels if label.index == index),

@@ -17,6 +17,11 @@ class ModelCard:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Recipe, data, seed, commit, metrics, source: whatever JSON can hold."""
 
+    @property
+    def many_labels(self) -> bool:
+        """Whether an image may belong to any number of classes: each output stands for itself."""
+        return "thresholds" in self.provenance
+
     def without_classes(self) -> "ModelCard":
         """The card of a network whose classifier was replaced: the old names mean nothing there."""
         return replace(self, class_names=())

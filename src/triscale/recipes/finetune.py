@@ -68,8 +68,8 @@ def kornblith(network: NetworkSpec, preprocessing: Preprocessing, *, images: int
     """The settings that the paper borrows for its transfer results (section 5.3).
 
     From Kornblith et al. 2019, "Do Better ImageNet Models Transfer Better?", section 3.3 and appendix: SGD with
-    Nesterov momentum, a cosine over 20,000 updates of 256 images, random crops and flips, everything learning from the start,
-    batch norm's momentum max(1 - 10 / s, 0.9) where an epoch has s updates. They searched the learning rate over
+    Nesterov momentum, a cosine over 20,000 updates of 256 images, random crops and flips, everything learning from the
+    start, batch norm's momentum max(1 - 10 / s, 0.9) where an epoch has s updates. They searched the learning rate over
     1e-4..1e-1 and the weight decay over 0 and 1e-6..1e-3 a unit of rate; here are the middles: set schedule.base_rate
     and optimizer.weight_decay for others.
 

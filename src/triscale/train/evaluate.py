@@ -161,7 +161,7 @@ def evaluate_many_labels(
         images=len(scores),
         average_precisions=tuple(average_precisions(logits_, labels_).tolist()),
         loss=float(world.sum(loss_sum).item()) / _LOSS_UNITS / len(scores),
-        thresholds=tuple(tune_thresholds(logits_, labels_).tolist()),
+        thresholds=tuple(tune_thresholds(torch.sigmoid(scores.double()).numpy(), labels_).tolist()),
         broken=tuple(broken),
     )
 
