@@ -90,10 +90,10 @@ class Choice:
 
 
 def measured_ms(spec: NetworkSpec) -> float:
-    """The least time of one image in some runs on this machine: other programs make the others longer."""
+    """The least time of one image on this machine, on one core or on all: other programs make other runs longer."""
     from triscale.deploy.latency import measure_latency
 
-    return measure_latency(spec, limit_s=2.0).fastest_ms
+    return min(measure_latency(spec, threads=threads, limit_s=1.0).fastest_ms for threads in (1, None))
 
 
 def peak_macs_per_ms() -> float:
