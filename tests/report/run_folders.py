@@ -133,7 +133,10 @@ def costs() -> dict[str, Any]:
     return {"format": "triscale-costs", "version": 1, "threads": 1, "rows": rows}
 
 
-def model_file(names: tuple[str, ...]) -> bytes:
+PROVENANCE: dict[str, Any] = {"triscale": "0.1.0", "torch": "2.13.0", "budget": "latency=20ms"}
+
+
+def model_file(names: tuple[str, ...], provenance: dict[str, Any] = PROVENANCE) -> bytes:
     """A safetensors file without tensors, as a page reads it."""
     metadata = {
         "format": "triscale-model",
@@ -141,7 +144,7 @@ def model_file(names: tuple[str, ...]) -> bytes:
         "spec": spec_to_json(get_network("efficientnet-lite0"), indent=None),
         "preprocessing": "{}",
         "class_names": json.dumps(list(names)),
-        "provenance": json.dumps({"triscale": "0.1.0", "torch": "2.13.0", "budget": "latency=20ms"}),
+        "provenance": json.dumps(provenance),
     }
     header = json.dumps({"__metadata__": metadata}).encode()
     return len(header).to_bytes(8, "little") + header

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.report.run_folders import HOSTILE, NAMES, small_confusion, write_run
+from tests.report.run_folders import HOSTILE, NAMES, model_file, small_confusion, write_run
 from triscale.arch import get_network
 from triscale.cli.main import main
 from triscale.cost import network_cost
@@ -123,6 +123,45 @@ def test_commands_can_be_typed_again(folder: Path) -> None:
         *("triscale", "finetune", "my trees/2024", "--validation-fraction", "0.25", "--from", "efficientnet-lite0"),
         *("--recipe", str(folder / "recipe.json"), "-o", f"{folder}-again"),
     ]
+
+
+def test_probe_is_told_and_reproduced(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "recipe.json").unlink()
+    provenance = {
+        "from": {"release": "efficientnet-lite1"},
+        "probe": {"images": 400, "regularisation": 0.25, "folds": 5},
+    }
+    (folder / "model.safetensors").write_bytes(model_file(NAMES, provenance))
+    page = Page(write_page(folder))
+    assert "400 images, regularisation 0.25, by 5-fold cross-validation" in page.text
+    line = next(each.line for each in commands(read_run(folder), folder) if each.what == "Reproduce this run")
+    assert shlex.split(line)[1:] == [
+        *("finetune", "my trees/2024", "--validation-fraction", "0.25", "--from", "efficientnet-lite1", "--probe"),
+        *("-o", f"{folder}-again"),
+    ]
+
+
+def test_only_published_networks_are_exported(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    assert "convert" in [shlex.split(each.line)[1] for each in commands(read_run(folder), folder)]
+    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe["network"]["stages"][1]["layers"] += 1
+    (folder / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    assert "convert" not in [shlex.split(each.line)[1] for each in commands(read_run(folder), folder)]
+
+
+def test_images_are_named_within_their_folder(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    for name in ("predictions.csv", "mistakes.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(re.sub(r"\bval/", "/data/my <trees>/val/", text), encoding="utf-8")
+    page = Page(write_page(folder))
+    assert "Their names are those in /data/my <trees>/val/." in page.text
+    named = json.loads(page.raw["script#data"])["confusion"]["images"]["0,1"]
+    assert [image for image, *_ in named] == [f"0/1-{number}<i>.jpg" for number in range(3)]
+    shown = {attributes["data-image"] for _, attributes in page.elements if "data-image" in attributes}
+    assert "0/1-0<i>.jpg" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """The command lines by which a run can be made again and used."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from triscale.arch.spec import NetworkSpec
+from triscale.arch.zoo import get_network, network_names
+from triscale.report.page.facts import network, origin
 from triscale.report.page.records import Run
 
 
@@ -25,19 +29,22 @@ def commands(run: Run, folder: Path) -> tuple[Command, ...]:
         ]
         if (data := _data(run)) is not None:
             found.append(Command("Judge it again", _line("evaluate", *data, *model)))
-        export = (
-            "convert",
-            str(folder / "model.safetensors"),
-            "--to",
-            "timm",
-            "-o",
-            str(folder / "model-timm.safetensors"),
-        )
-        found.append(Command("Export the weights, here to timm", _line(*export)))
+        if _published(network(run)):
+            export = ("convert", str(folder / "model.safetensors"), "--to", "timm")
+            line = _line(*export, "-o", str(folder / "model-timm.safetensors"))
+            found.append(Command("Export the weights, here to timm", line))
     if (again := reproduction(run, folder)) is not None:
         found.append(Command("Reproduce this run", again))
     found.append(Command("Write this page anew", _line("report", str(folder))))
     return tuple(found)
+
+
+def _published(spec: NetworkSpec | None) -> bool:
+    """Whether other libraries have this network: one of the zoo, up to images and classes."""
+    if spec is None or spec.name not in network_names():
+        return False
+    known = get_network(spec.name)
+    return spec == replace(known, resolution=spec.resolution, classes=spec.classes, input_channels=spec.input_channels)
 
 
 def reproduction(run: Run, folder: Path) -> str | None:
@@ -46,19 +53,14 @@ def reproduction(run: Run, folder: Path) -> str | None:
     if data is None:
         return None
     again = ("-o", f"{folder}-again")
-    start = run.recipe.get("start") if run.recipe is not None else None
+    start = origin(run)
     if run.recipe is None:
-        origin = run.model.provenance.get("from") if run.model is not None else None
-        return _line("finetune", *data, "--from", _name(origin), "--probe", *again) if isinstance(origin, str) else None
+        probed = run.model is not None and "probe" in run.model.provenance
+        return _line("finetune", *data, "--from", start, "--probe", *again) if start is not None and probed else None
     recipe = ("--recipe", str(folder / "recipe.json"))
-    if isinstance(start, str):
-        return _line("finetune", *data, "--from", _name(start), *recipe, *again)
+    if start is not None:
+        return _line("finetune", *data, "--from", start, *recipe, *again)
     return _line("train", *data, *recipe, *again)
-
-
-def _name(start: str) -> str:
-    """Of weights, without the digest behind the last @."""
-    return start.rpartition("@")[0] or start
 
 
 def _data(run: Run) -> tuple[str, ...] | None:

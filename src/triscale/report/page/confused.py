@@ -1,13 +1,15 @@
 """Which classes were taken for which, and by which images: what the page's matrix is drawn from."""
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from triscale.report.confusion import Confusion, Pair, most_confused
-from triscale.report.page.records import Answer, Evaluation
+from triscale.report.page.records import Answer, Evaluation, Run
 
 LARGEST_TABLE: Final = 30
 """Up to so many classes the matrix is a table with a button in each cell; more are drawn."""
@@ -16,6 +18,25 @@ NAMED: Final = 24
 ALL_NAMED: Final = 12_000
 """Images named for all cells together; mistakes come first."""
 PAIRS: Final = 20
+
+
+def shared_folder(run: Run) -> str:
+    """The folder in which all images lie that answers and mistakes name, with a slash behind; empty without one."""
+    names = [each.image for each in run.answers] + [each.image for each in run.mistakes or ()]
+    if not names or not all(name.startswith("/") for name in names):
+        return ""
+    return os.path.commonpath([os.path.dirname(name) for name in names]).rstrip("/") + "/"  # noqa: PTH120
+
+
+def named_within(run: Run, folder: str) -> Run:
+    """`run` with images named as they are within `folder`, a `shared_folder`."""
+    return replace(
+        run,
+        answers=tuple(each._replace(image=each.image.removeprefix(folder)) for each in run.answers),
+        mistakes=None
+        if run.mistakes is None
+        else tuple(replace(each, image=each.image.removeprefix(folder)) for each in run.mistakes),
+    )
 
 
 def confused_pairs(evaluation: Evaluation) -> list[Pair]:

@@ -54,9 +54,9 @@ def _asked(run: Run) -> Iterator[tuple[str, str]]:
         yield "Network", run.evaluation.network
     provenance = run.model.provenance if run.model is not None else {}
     recipe = run.recipe if run.recipe is not None else provenance.get("recipe")
-    origin = (recipe.get("start") if isinstance(recipe, dict) else None) or provenance.get("from")
-    yield "Starts from", origin.rpartition("@")[0] or origin if isinstance(origin, str) else ""
-    yield "Recipe", _recipe(recipe) if isinstance(recipe, dict) else ""
+    yield "Starts from", origin(run) or ""
+    probe = provenance.get("probe")
+    yield "Recipe", _recipe(recipe) if isinstance(recipe, dict) else _probe(probe) if isinstance(probe, dict) else ""
     start = provenance.get("start")
     budget = provenance.get("budget") or (start.get("budget") if isinstance(start, dict) else None)
     yield "Budget", budget if isinstance(budget, str) else ""
@@ -64,6 +64,28 @@ def _asked(run: Run) -> Iterator[tuple[str, str]]:
     made = [f"Triscale {provenance['triscale']}" if isinstance(provenance.get("triscale"), str) else ""]
     made.append(f"torch {provenance['torch']}" if isinstance(provenance.get("torch"), str) else "")
     yield "Made with", ", ".join(filter(None, made))
+
+
+def origin(run: Run) -> str | None:
+    """What the trained weights are called that a run started from; None where it started from random ones."""
+    start = run.recipe.get("start") if run.recipe is not None else None
+    if start is None and run.model is not None:
+        start = run.model.provenance.get("from")
+    if isinstance(start, dict):
+        start = start.get("release") or start.get("source")
+    # Behind the last @ stands a digest.
+    return start.rpartition("@")[0] or start if isinstance(start, str) else None
+
+
+def _probe(probe: Mapping[str, Any]) -> str:
+    parts = ["a linear classifier on the network's features"]
+    if _whole(probe.get("images")):
+        parts.append(f"{probe['images']:,} images")
+    if isinstance(probe.get("regularisation"), int | float):
+        parts.append(f"regularisation {probe['regularisation']:.3g}")
+    if _whole(probe.get("folds")):
+        parts.append(f"by {probe['folds']}-fold cross-validation")
+    return ", ".join(parts)
 
 
 def _data(run: Run) -> str:

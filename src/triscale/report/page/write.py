@@ -33,6 +33,8 @@ def write_page(folder: Path) -> Path:
 
 def render(run: Run, folder: Path) -> str:
     """The page's text. `folder` is what commands call the run folder."""
+    images_folder = confused.shared_folder(run)
+    run = confused.named_within(run, images_folder)
     style, script = _asset("page.css"), _asset("page.js")
     environment = Environment(
         loader=FunctionLoader(_asset),
@@ -52,6 +54,7 @@ def render(run: Run, folder: Path) -> str:
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         run=run,
+        images_folder=images_folder,
         folder=str(folder),
         commands=commands(run, folder),
         **_found(run),
