@@ -39,6 +39,15 @@ def commands(run: Run, folder: Path) -> tuple[Command, ...]:
     return tuple(found)
 
 
+def judging(run: Run, folder: Path) -> str | None:
+    """The line that writes the evaluation into the run folder; None without a model or data."""
+    data = _data(run)
+    if run.model is None or data is None:
+        return None
+    again = ("--force",) if run.evaluation is not None else ()
+    return _line("evaluate", *data, "--model", str(folder / "model.safetensors"), "-o", str(folder), *again)
+
+
 def _published(spec: NetworkSpec | None) -> bool:
     """Whether other libraries have this network: one of the zoo, up to images and classes."""
     if spec is None or spec.name not in network_names():

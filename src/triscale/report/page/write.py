@@ -10,7 +10,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from triscale.report.curves import curves
 from triscale.report.page import charts, confused, facts
-from triscale.report.page.commands import commands
+from triscale.report.page.commands import commands, judging
 from triscale.report.page.read import read_run
 from triscale.report.page.records import Evaluation, Run
 from triscale.storage import write_text
@@ -57,6 +57,7 @@ def render(run: Run, folder: Path) -> str:
         images_folder=images_folder,
         folder=str(folder),
         commands=commands(run, folder),
+        judging=judging(run, folder),
         **_found(run),
     )
     # A lone surrogate, which file names can hold, is no text.
