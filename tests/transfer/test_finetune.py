@@ -20,7 +20,8 @@ from triscale.recipes import finetune as finetune_recipes
 from triscale.run_log import read_log
 from triscale.train import Recipe
 from triscale.train.recipe import recipe_from_json, recipe_to_json
-from triscale.transfer.finetune import Head, finetune, fitted, image_shape
+from triscale.transfer.finetune import Head, finetune, fitted
+from triscale.transfer.shape import image_shape
 
 PREPROCESSING = recipe().preprocessing
 
@@ -62,7 +63,7 @@ def test_a_network_is_fitted_to_the_data() -> None:
 
 def test_large_images_take_the_networks_own_resolution() -> None:
     data = pictures(80, 100, 1)
-    assert image_shape(data) == (100, 1)
+    assert image_shape(data.train) == (100, 1)
     assert fitted(model(), data, name="m").network.spec.resolution == square(12)
     chosen = fitted(model(), data, name="m", resolution=Resolution(24, 40))
     assert chosen.network.spec.resolution == chosen.card.preprocessing.resolution == (24, 40)

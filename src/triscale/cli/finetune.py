@@ -21,9 +21,12 @@ from triscale.cli.run_options import (
 from triscale.scaling import Unit, format_quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from triscale.data.dataset import Splits
     from triscale.models.files import Model
     from triscale.train.recipe import Recipe
+    from triscale.transfer.choose import Choice
 
 EXAMPLE = """triscale finetune photos/
 triscale finetune photos/ --probe
@@ -58,6 +61,8 @@ class Options(RunOptions):
 
 DEFAULT = "efficientnet-lite0"
 """Its weights can come with a package, and it is quick on any machine."""
+NAMED = 3
+"""Releases named for a reason that they were passed over for, and reasons."""
 
 
 def run(options: Options) -> None:
@@ -108,16 +113,18 @@ def _model(options: Options, data: "Splits") -> "Model":
     from triscale.models.weights import load
     from triscale.transfer.finetune import fitted
 
-    name, resolution = options.from_ or DEFAULT, options.resolution
+    name, resolution, told = options.from_ or DEFAULT, options.resolution, None
     if options.budget is not None:
         if options.from_ is not None or resolution is not None:
             raise ValueError("--budget chooses network and resolution; leave out either it or --from and --resolution")
-        name, resolution = _chosen(options, data)
-    return fitted(load(name), data, name=name, resolution=resolution, budget=options.budget)
+        choice = _choice(options, data)
+        name, resolution = choice.chosen.candidate.release.name, choice.chosen.candidate.resolution
+        told = {"budget": options.budget, "candidates": choice.told()}
+    return fitted(load(name), data, name=name, resolution=resolution, told=told)
 
 
-def _chosen(options: Options, data: "Splits") -> tuple[str, Resolution]:
-    """Name and resolution of the released network that the budget and the images speak for."""
+def _choice(options: Options, data: "Splits") -> "Choice":
+    """The released network and its resolution that the budget and the images speak for."""
     from triscale.transfer.choose import choose, parse_budget
 
     assert options.budget is not None
@@ -137,8 +144,22 @@ def _chosen(options: Options, data: "Splits") -> tuple[str, Resolution]:
         )
     if not options.json:
         print_table(rows)
-    chosen = choice.chosen.candidate
-    return chosen.release.name, chosen.resolution
+        if choice.passed_over:
+            print(f"passed over: {_reasons(choice.passed_over)}")
+    return choice
+
+
+def _reasons(passed_over: "Sequence[tuple[str, str]]") -> str:
+    """Releases by the reason that they were passed over for, the commonest first; of many, a few names."""
+    names: dict[str, list[str]] = {}
+    for name, reason in passed_over:
+        names.setdefault(reason, []).append(name)
+    most_first = sorted(names.items(), key=lambda item: -len(item[1]))
+    told = []
+    for reason, each in most_first[:NAMED]:
+        more = f" and {len(each) - NAMED} more" if len(each) > NAMED else ""
+        told.append(f"{', '.join(each[:NAMED])}{more} ({reason})")
+    return "; ".join(told)
 
 
 def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":
@@ -146,7 +167,7 @@ def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":
 
     from triscale.recipes.finetune import FINETUNE_RECIPES
     from triscale.train.recipe import read_recipe, with_settings
-    from triscale.transfer.finetune import image_shape
+    from triscale.transfer.shape import image_shape
 
     spec, preprocessing = model.network.spec, model.card.preprocessing
     if options.recipe is not None and Path(options.recipe).suffix == ".json":
@@ -155,6 +176,6 @@ def _recipe(options: Options, data: "Splits", model: "Model") -> "Recipe":
     name = options.recipe or "finetune"
     if name not in FINETUNE_RECIPES:
         raise ValueError(f"there is no recipe {name!r}; {nearest(name, list(FINETUNE_RECIPES))}")
-    images, side = len(data.train.labels), image_shape(data).side
+    images, side = len(data.train.labels), image_shape(data.train).side
     recipe = FINETUNE_RECIPES[name](spec, preprocessing, images=images, side=side)
     return with_settings(judged_as_usual(recipe, data, options.data or ""), options.settings)

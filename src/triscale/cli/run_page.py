@@ -1,16 +1,17 @@
 """What ends a run: its model is judged, its worst mistakes and its costs are written, and the page that shows them."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triscale.arch import NetworkSpec, get_network
+from triscale.arch import NetworkSpec, Resolution, get_network
 from triscale.cost import network_cost
 
 if TYPE_CHECKING:
     from triscale.data.dataset import ImageDataset, Metric
+    from triscale.deploy.costs import Compared
     from triscale.evaluation.run import Answers
     from triscale.explain.mistakes import Mistake
     from triscale.models.files import Model
@@ -51,7 +52,7 @@ def finish_page(
         model = load_model(path / "model.safetensors")
         answers = _judge(path, model, dataset, data=data, metric=metric, device=device, workers=workers)
         part("the worst mistakes are", lambda: _write_mistakes(path, model, dataset, answers))
-        part("the costs are", lambda: write_run_costs(path, model.network.spec))
+        part("the costs are", lambda: write_run_costs(path, model))
         return ["evaluation.json", "predictions.csv"]
 
     part("its evaluation is", judged)
@@ -130,31 +131,49 @@ def worst_mistakes(answers: "Answers", outputs: Sequence[str]) -> "list[Mistake]
     ]
 
 
-def write_run_costs(path: Path, spec: NetworkSpec) -> list[str]:
-    """Measure the run's network beside released ones of similar cost, in seconds, and write costs.json."""
-    from triscale.deploy.costs import FILE, measure_costs, write_costs
+def write_run_costs(path: Path, model: "Model") -> list[str]:
+    """Measure the run's network beside others, in seconds, and write costs.json."""
+    from triscale.deploy.costs import FILE, Compared, measure_costs, write_costs
 
-    found = alternatives(spec)
-    top1 = {each.name: share for each, share in found}
-    write_costs(measure_costs(spec, [each for each, _ in found], top1=top1), path / FILE)
+    spec, tried = model.network.spec, list(_tried(model))
+    own = Compared(name=spec.name, spec=spec)
+    # A choice puts the best, which the run began from, first.
+    rows = [replace(own, score=tried[0].score), *tried[1:]] if tried else [own, *alternatives(spec)]
+    write_costs(measure_costs(rows), path / FILE)
     return [FILE]
 
 
-def alternatives(spec: NetworkSpec) -> list[tuple[NetworkSpec, float]]:
-    """Released networks, for the classes of `spec`, with their ImageNet top-1 (0..1).
+def _tried(model: "Model") -> "Iterator[Compared]":
+    """The networks among which a budget's choice was made; none where nothing was chosen."""
+    from triscale.deploy.costs import Compared
+    from triscale.models.weights.releases import find_release
+
+    told, spec = model.card.provenance, model.network.spec
+    for row in told.get("candidates", told.get("start", {}).get("candidates", ())):
+        release = find_release(row["name"])
+        # A run of another version may have begun from what this one does not know.
+        if release is not None:
+            size = Resolution(*row["resolution"])
+            other = replace(get_network(release.network), resolution=size, classes=spec.classes)
+            yield Compared(name=release.name, spec=other, top1=release.top1 / 100, score=row["score"])
+
+
+def alternatives(spec: NetworkSpec) -> "list[Compared]":
+    """Released networks, for the classes of `spec`, with their ImageNet top-1.
 
     Of those that no cheaper one surpasses, the two that come before `spec` by multiply-adds and the two after.
     """
+    from triscale.deploy.costs import Compared
     from triscale.models.weights.releases import releases
 
-    best: list[tuple[int, NetworkSpec, float]] = []
+    best: list[tuple[int, Compared]] = []
     native = ((release, get_network(release.network)) for release in releases() if release.name == release.network)
     costed = ((network_cost(each).macs, each, release.top1 / 100) for release, each in native)
     for macs, each, top1 in sorted(costed, key=lambda row: (row[0], -row[2])):
-        if not best or top1 > best[-1][2]:
-            best.append((macs, replace(each, classes=spec.classes), top1))
+        if not best or top1 > (best[-1][1].top1 or 0):
+            best.append((macs, Compared(name=each.name, spec=replace(each, classes=spec.classes), top1=top1)))
     own = network_cost(spec).macs
     others = [row for row in best if row[1].name != spec.name]
     below = [row for row in others if row[0] <= own][-SIDES:]
     above = [row for row in others if row[0] > own][: 2 * SIDES - len(below)]
-    return [(each, top1) for _, each, top1 in (*below, *above)]
+    return [each for _, each in (*below, *above)]

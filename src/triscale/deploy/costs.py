@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -32,40 +32,46 @@ class NetworkCosts:
     """The middle of several times; None where the time ran out before."""
     top1: float | None
     """On ImageNet, of the released weights."""
+    score: float | None
+    """Of a probe on a sample of the run's images, where the network was chosen by one."""
     chosen: bool
 
 
-def measure_costs(
-    spec: NetworkSpec,
-    alternatives: Sequence[NetworkSpec] = (),
-    *,
-    top1: Mapping[str, float] | None = None,
-    threads: int = 1,
-    limit_s: float = 6.0,
-) -> tuple[NetworkCosts, ...]:
-    """The costs of `spec`, and those of `alternatives`, by multiply-adds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A network whose costs are to be told, and what is known of it beside them."""
 
-    Latency is measured on the CPU with `threads` threads, of `spec` first and for at most half of `limit_s` seconds;
-    alternatives share the rest, and those that it does not suffice for have none.
+    name: str
+    spec: NetworkSpec
+    top1: float | None = None
+    score: float | None = None
+
+
+def measure_costs(networks: Sequence[Compared], *, threads: int = 1, limit_s: float = 6.0) -> tuple[NetworkCosts, ...]:
+    """The costs of a run's own network, the first, and of others, by multiply-adds.
+
+    Latency is measured on the CPU with `threads` threads, of the first network for at most half of `limit_s` seconds;
+    the others share the rest, and those that it does not suffice for have none.
     """
     if limit_s <= 0:
         raise ValueError(f"limit_s must be positive, got {limit_s}")
     started_s = time.perf_counter()
     rows = []
-    for number, each in enumerate((spec, *alternatives)):
-        cost = network_cost(each)
+    for number, each in enumerate(networks):
+        cost = network_cost(each.spec)
         left_s = limit_s - (time.perf_counter() - started_s)
-        share_s = left_s / 2 if number == 0 else left_s / (len(alternatives) - number + 1)
+        share_s = left_s / 2 if number == 0 else left_s / (len(networks) - number)
         measured = number == 0 or (share_s > 0.05 and cost.macs <= LARGEST_MACS)
         rows.append(
             NetworkCosts(
                 name=each.name,
-                resolution=str(each.resolution),
+                resolution=str(each.spec.resolution),
                 params=cost.params,
                 macs=cost.macs,
-                memory_bytes=inference_memory(each).total_bytes,
-                latency_ms=_latency(each, threads=threads, limit_s=share_s) if measured else None,
-                top1=(top1 or {}).get(each.name) if number else None,
+                memory_bytes=inference_memory(each.spec).total_bytes,
+                latency_ms=_latency(each.spec, threads=threads, limit_s=share_s) if measured else None,
+                top1=each.top1,
+                score=each.score,
                 chosen=number == 0,
             )
         )

@@ -27,6 +27,7 @@ from triscale.transfer.candidates import Candidate, candidates, network_of, reso
 from triscale.transfer.features import pooled_features
 from triscale.transfer.head import fit_head
 from triscale.transfer.probe import Watch, at_resolution
+from triscale.transfer.shape import image_shape, suited
 
 _KEYS: Final = {"macs": Limit.MACS, "params": Limit.PARAMS, "memory": Limit.MEMORY, "latency": Limit.LATENCY}
 
@@ -72,19 +73,10 @@ class Choice:
     passed_over: tuple[tuple[str, str], ...]
     """Name and reason of each release that was not tried, as far as they were looked at."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What was tried, as `costs.json` has it."""
+    def told(self) -> list[dict[str, Any]]:
+        """What was tried, for the card of the model that comes of it."""
         return [
-            {
-                "name": one.candidate.release.name,
-                "resolution": "{}x{}".format(*one.candidate.resolution),
-                "params": one.candidate.figures.params,
-                "macs": one.candidate.figures.macs,
-                "memory_bytes": one.candidate.figures.memory_bytes,
-                "latency_ms": one.candidate.figures.latency_ms,
-                "top1": one.candidate.release.top1,
-                "chosen": one is self.chosen,
-            }
+            {"name": one.candidate.release.name, "resolution": [*one.candidate.resolution], "score": one.score}
             for one in self.tried
         ]
 
@@ -142,9 +134,10 @@ def choose(
     Up to `shortlist` candidates are tried by linear probes on the same `sample` of the images; the best cross-validated
     score wins, the lower loss where scores are equal. `watch` is called with what is done: the name of a network, how
     many images of the sample it has seen, and how many there are. Raises ValueError, with the cheapest way out, where
-    no released network fits, or none that does can be had.
+    no released network fits, none that does can be had, or no image can be read.
     """
     passed_over: list[tuple[str, str]] = []
+    shape = image_shape(data)
     classes = len(data.class_names)
     count = len(data.labels)
     part = hold_out(data, count=sample, seed=seed)[1] if count > sample else data
@@ -169,6 +162,8 @@ def choose(
     for candidate in fitting:
         try:
             model = at_resolution(load_release(candidate.release.name), candidate.resolution)
+            preprocessing = suited(model.card.preprocessing, shape, candidate.resolution)
+            model = Model(model.network, replace(model.card, preprocessing=preprocessing))
         except ValueError as error:
             passed_over.append((candidate.release.name, str(error)))
             continue

@@ -1,18 +1,13 @@
 """Fine-tuning: a trained network, fitted to other classes, learns on from there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import Resolution
 from triscale.data.dataset import Splits
-from triscale.data.errors import ImageError
-from triscale.data.read import read_image
 from triscale.models.card import ModelCard
 from triscale.models.files import Model
 from triscale.models.network import assemble
@@ -25,13 +20,7 @@ from triscale.train.setting import Watch
 from triscale.transfer.features import pooled_features
 from triscale.transfer.head import fit_head
 from triscale.transfer.probe import head_to_network
-
-LOOKED_AT: Final = 9
-"""Images whose sizes are taken for those of a whole dataset."""
-SMALL: Final = 64
-"""Pixels: images up to this size fill their frame; they are enlarged, and not cropped."""
-ENLARGED: Final = 4
-"""How many times the side of small images is taken, up to the network's own resolution."""
+from triscale.transfer.shape import image_shape, suited
 
 
 class Head(StrEnum):
@@ -42,71 +31,33 @@ class Head(StrEnum):
     RANDOM = "random"
 
 
-class Shape(NamedTuple):
-    """Of the images of a dataset."""
-
-    side: int
-    """The larger side of a typical one, in pixels."""
-    channels: int | None
-    """None for files, which can be read as whatever a network takes."""
-
-
-def image_shape(data: Splits) -> Shape:
-    """What images the network will have to do with, by a few of them, spread over the dataset.
-
-    Raises ValueError where none of them can be read.
-    """
-    dataset, sides, channels, broken = data.train, [], None, []
-    for index in np.linspace(0, len(dataset.labels) - 1, LOOKED_AT).astype(int).tolist():
-        try:
-            image = dataset.image(index)
-            pixels = image if isinstance(image, np.ndarray) else read_image(image)
-        except ImageError as error:
-            broken.append(error)
-            continue
-        sides.append(max(pixels.shape[:2]))
-        channels = pixels.shape[2] if isinstance(image, np.ndarray) else None
-    if not sides:
-        raise ValueError(f"none of {len(broken)} images could be read, the first {broken[0]}; try `triscale check`")
-    return Shape(int(np.median(sides)), channels)
-
-
 def fitted(
     model: Model,
     data: Splits,
     *,
     name: str,
     resolution: Resolution | None = None,
-    budget: str | None = None,
+    told: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Model:
     """A copy of `model` for the classes and channels of `data`; its classifier is fresh unless the classes stay.
 
-    `resolution` defaults to the model's own; for images of up to 64 pixels to four times theirs, at least 96 and at
-    most the model's. `name` and `budget`, what the model was chosen by, go into its card. Raises ValueError where no
-    image can be read.
+    What `resolution` defaults to depends on the images (`suited`). The model's `name`, and what else is `told` of why
+    it was taken, go into the card. Raises ValueError where no image can be read.
     """
     network, card = model
     copy = assemble(network.spec, folded=network.folded)
     copy.load_state_dict(network.state_dict())
-    shape, names = image_shape(data), data.train.class_names
+    shape, names = image_shape(data.train), data.train.class_names
     channels = shape.channels or network.spec.input_channels
     changed = adapt(Model(copy.eval(), card), input_channels=channels)
     if card.class_names != names:
         changed.network.reset_classifier(len(names), seed=seed)
-    preprocessing = _preprocessing(changed.card.preprocessing, shape, resolution)
+    preprocessing = suited(changed.card.preprocessing, shape, resolution)
     # The spec is frozen; the network carries it.
     changed.network.spec = replace(changed.network.spec, resolution=preprocessing.resolution)
-    told = {"from": f"{name}@{weights_digest(network)}", "weights": dict(card.provenance)}
-    provenance = told if budget is None else {**told, "budget": budget}
-    return Model(changed.network, ModelCard(preprocessing, names, provenance))
-
-
-def _preprocessing(own: Preprocessing, shape: Shape, resolution: Resolution | None) -> Preprocessing:
-    if shape.side <= SMALL:
-        enlarged = Resolution(*(min(side, max(96, ENLARGED * shape.side)) for side in own.resolution))
-        return replace(own, resolution=resolution or enlarged, crop=1.0)
-    return replace(own, resolution=resolution or own.resolution)
+    origin = {"from": f"{name}@{weights_digest(network)}", "weights": dict(card.provenance)}
+    return Model(changed.network, ModelCard(preprocessing, names, {**origin, **(told or {})}))
 
 
 def with_probed_head(model: Model, data: Splits, recipe: Recipe, *, watch: Watch | None = None) -> Model:

@@ -133,9 +133,11 @@ class CostRow:
     top1: float | None
     """On ImageNet, of its released weights."""
     chosen: bool
+    score: float | None = None
+    """Of a probe on a sample of the run's images, where a budget chose among networks."""
 
     def __post_init__(self) -> None:
-        figures = (self.params, self.macs, self.memory_bytes, self.latency_ms or 0, self.top1 or 0)
+        figures = (self.params, self.macs, self.memory_bytes, self.latency_ms or 0, self.top1 or 0, self.score or 0)
         if any(not math.isfinite(figure) or figure < 0 for figure in figures):
             raise ValueError(f"{self.name} has a cost that is negative or infinite")
 
