@@ -36,7 +36,7 @@ class Options:
     it is 1, too, for repeats with different labels or in both parts. Nothing is changed or deleted.
     """
 
-    data: str = positional("DATA", "a folder, tar shards, or a dataset's name, as for train")
+    data: str = positional("DATA", "a folder, a CSV file, tar shards, or a dataset's name, as for train")
     resolution: int | None = option("count images with a side under so many pixels", metavar="PIXELS")
     output: Path | None = option("write the names of broken images, one a line", metavar="FILE", short="-o")
     force: bool = option("overwrite FILE", default=False)

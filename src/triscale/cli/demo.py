@@ -107,7 +107,7 @@ def _finetune(folder: Path) -> Path:
 
     names = (f"digits{ending}" for ending in ("", *(f"-{number}" for number in range(2, 1000))))
     path = next(path for name in names if not (path := folder / name).exists())
-    finetune.run(finetune.Options(data="digits", settings=("epochs=3",), output=path, no_tensorboard=True))
+    finetune.run(finetune.Options(data="digits", output=path, no_tensorboard=True))
     return path
 
 
@@ -123,7 +123,7 @@ def run(options: Options) -> None:
     _latencies()
     _heading(4, "Photographs, classified and explained by networks with released ImageNet weights")
     maps = _explain(options.output)
-    _heading(5, "One of them, fine-tuned to tell handwritten digits apart: triscale finetune digits epochs=3")
+    _heading(5, "One of them, fine-tuned to tell handwritten digits apart: triscale finetune digits")
     page = _finetune(options.output) / "report.html"
     print(
         f"\nLook at the page in {page} and the maps in {maps}. Then your own:\n\n"

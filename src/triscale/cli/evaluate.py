@@ -54,7 +54,7 @@ class Options:
     likeliest classes of each.
     """
 
-    data: str = positional("DATA", "a folder, tar shards, or a dataset's name, as for train")
+    data: str = positional("DATA", "a folder, a CSV file, tar shards, or a dataset's name, as for train")
     model: str | None = option("model file, run folder, name with released weights, or hf-hub:owner/name", metavar="M")
     output: Path | None = option("folder for what is found (evaluations/DATA-M)", metavar="FOLDER", short="-o")
     part: Part = option("validation or train", metavar="PART", default=Part.VALIDATION)

@@ -32,6 +32,7 @@ EXAMPLES = (
     "triscale describe efficientnet-b0",
     "triscale scale efficientnet-b0 --macs 1.2G -o b0-1.2g.json",
     "triscale predict photo.jpg --model efficientnet-lite0",
+    "triscale finetune photos/",
 )
 
 
