@@ -14,7 +14,7 @@ from triscale.arch.spec import square
 from triscale.data.pixels import Pixels
 from triscale.data.transform import EvalTransform
 from triscale.train.distributed import World
-from triscale.train.evaluate import Evaluation, evaluate
+from triscale.train.evaluate import TEMPERATURES, Evaluation, evaluate
 from triscale.train.loader import eval_batches
 
 IMAGES, BROKEN = 23, (4, 17)
@@ -107,6 +107,8 @@ def test_figures_do_not_depend_on_the_number_of_processes(classes: int, ties: bo
     assert alone.images == len(readable)
     assert [name for name, _ in alone.broken] == ["picture 4", "picture 17"]
     assert alone.loss == pytest.approx(nn.functional.cross_entropy(logits.double(), labels).item(), abs=1e-6)
+    at_best = [nn.functional.cross_entropy(logits.double() / each, labels).item() for each in TEMPERATURES]
+    assert alone.calibrated_loss == pytest.approx(min(at_best), abs=1e-6)
     assert alone.confusion.sum() == len(readable)
     assert torch.equal(alone.confusion.sum(1), torch.bincount(labels, minlength=classes))
     assert alone.confusion.trace() == round(alone.top1 * len(readable))
@@ -118,12 +120,8 @@ def test_figures_do_not_depend_on_the_number_of_processes(classes: int, ties: bo
         assert alone.top5 == (better < 5).double().mean().item()
     for world_size in (2, 3, 7, 30):
         for found in judged(judge, classes=classes, world_size=world_size):
-            assert (found.images, found.top1, found.top5, found.loss) == (
-                alone.images,
-                alone.top1,
-                alone.top5,
-                alone.loss,
-            )
+            for name in ("images", "top1", "top5", "loss", "calibrated_loss"):
+                assert getattr(found, name) == getattr(alone, name)
             assert torch.equal(found.confusion, alone.confusion)
 
 

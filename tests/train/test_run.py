@@ -16,6 +16,7 @@ from triscale.models.files import load_model
 from triscale.models.inputs import Normalise
 from triscale.recipes import small
 from triscale.train import DataSource, OptimizerSettings, Recipe, Resources, train
+from triscale.train.evaluate import Evaluation
 from triscale.train.log import read_log
 from triscale.train.run_folder import RunFolder
 
@@ -80,12 +81,43 @@ def test_the_log_tells_every_epoch_and_one_validation(data: Splits, recipe: Reci
     log = read_log(tmp_path / "run" / "log.jsonl")
     epochs = [row for row in log if row["event"] == "epoch"]
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
-    best = max(epochs, key=lambda row: (row["minival_top1"], -row["minival_loss"]))
+    best = max(epochs, key=lambda row: (row["minival_top1"], -row["minival_calibrated_loss"]))
     assert epochs[-1]["best_minival"] == best["minival_top1"]
     assert load_model(tmp_path / "run" / "model.safetensors").card.provenance["epoch"] == best["epoch"]
     assert sum(row["event"] == "validation" for row in log) == 1
     assert sum(event == "step" for event, _, _ in heard) == 4 * 9
     assert [event for event, _, _ in heard if event != "step"] == [row["event"] for row in log]
+
+
+@pytest.mark.parametrize(
+    ("margin", "found", "kept"),
+    [
+        (0.0, ((0.6, 0.5), (0.8, 0.9), (0.8, 0.7), (0.7, 0.1)), 3),
+        # A standard error of 0.8 is 0.062 of 40 images.
+        (1.0, ((0.6, 0.5), (0.8, 0.9), (0.75, 0.7), (0.7, 0.1)), 3),
+        (1.0, ((0.75, 0.5), (0.8, 0.9), (0.75, 0.7), (0.7, 0.1)), 1),
+        (1.0, ((0.75, 0.5), (0.9, 0.9), (0.85, 0.95), (0.7, 0.1)), 2),
+        (3.0, ((0.6, 0.5), (0.8, 0.9), (0.75, 0.7), (0.7, 0.1)), 4),
+        (1.0, ((1.0, 0.5), (1.0, 0.4), (0.98, 0.3), (0.8, 0.1)), 3),
+    ],
+)
+def test_the_loss_decides_among_results_within_the_margin(
+    margin: float,
+    found: tuple[tuple[float, float], ...],
+    kept: int,
+    data: Splits,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = iter(
+        Evaluation(images=40, top1=top1, top5=1.0, loss=9.0, calibrated_loss=loss, confusion=torch.eye(2), broken=())
+        for top1, loss in found
+    )
+    monkeypatch.setattr("triscale.train.loop.judge", lambda *_: next(results))
+    train(replace(recipe, metric_margin=margin), data, tmp_path / "run", source=SOURCE)
+    provenance = load_model(tmp_path / "run" / "model.safetensors").card.provenance
+    assert (provenance["epoch"], provenance["minival_top1"]) == (kept, found[kept - 1][0])
 
 
 def test_a_finished_run_is_not_judged_again(data: Splits, recipe: Recipe, tmp_path: Path) -> None:

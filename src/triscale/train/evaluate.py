@@ -17,6 +17,8 @@ from triscale.train.loader import MicroBatch
 
 _LOSS_UNITS: Final = 1 << 24
 """In one nat. Losses in whole units add up exactly, in any order, to float64's 2^53 units."""
+TEMPERATURES: Final = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""What logits are divided by, tried for `Evaluation.calibrated_loss`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -30,6 +32,11 @@ class Evaluation:
     """Share of images whose label is among its first five, 0..1."""
     loss: float
     """Mean cross entropy, without label smoothing, in nats."""
+    calibrated_loss: float
+    """The same after dividing logits by the one of `TEMPERATURES` that makes it least.
+
+    Smoothed labels teach caution and long training boldness, which `loss` counts as errors.
+    """
     confusion: Tensor
     """int64 (classes, classes): how many images of each label (row) got each first choice (column)."""
     broken: tuple[tuple[str, str], ...]
@@ -71,6 +78,11 @@ class ManyLabelEvaluation:
     """Name and reason of every image that this process could not read."""
 
     @property
+    def calibrated_loss(self) -> float:
+        """The loss: thresholds of their own make up for what calibration would mend."""
+        return self.loss
+
+    @property
     def mean_average_precision(self) -> float:
         """Over the classes that images belong to, 0..1."""
         known = [value for value in self.average_precisions if not math.isnan(value)]
@@ -93,6 +105,16 @@ class ManyLabelEvaluation:
 Judgement = Evaluation | ManyLabelEvaluation
 
 
+def nearly(score: float, *, images: int, margin: float) -> float:
+    """`margin` standard errors below a `score` (0..1) that was found on `images` images.
+
+    The error is that of a share, with one image added that is right and one that is wrong (Laplace), so that a score
+    of 1 has one too.
+    """
+    share = (score * images + 1) / (images + 2)
+    return score - margin * math.sqrt(share * (1 - share) / images)
+
+
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
@@ -110,17 +132,21 @@ def evaluate(
     how many processes there are, to the bit, as long as the same images make up a batch. Raises ValueError where not
     a single image could be read.
     """
-    sums = torch.zeros(4, dtype=torch.float64, device=device)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    loss_sums = torch.zeros(len(TEMPERATURES), dtype=torch.float64, device=device)
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     broken: list[tuple[str, str]] = []
     for logits, labels in _answers(network, batches, broken, normalise=normalise, device=device, precision=precision):
         best = logits.topk(min(5, classes)).indices
         hits = best == labels[:, None]
-        losses = functional.cross_entropy(logits.double(), labels, reduction="none") * _LOSS_UNITS
-        sums[:3] += torch.stack([hits[:, 0].sum(), hits.sum(), losses.round().sum()])
-        sums[3] += len(labels)
+        sums[:2] += torch.stack([hits[:, 0].sum(), hits.sum()])
+        sums[2] += len(labels)
+        for number, temperature in enumerate(TEMPERATURES):
+            losses = functional.cross_entropy(logits.double() / temperature, labels, reduction="none")
+            loss_sums[number] += (losses * _LOSS_UNITS).round().sum()
         confusion += torch.bincount(labels * classes + best[:, 0], minlength=classes * classes)
-    first, five, loss_sum, images = world.sum(sums).tolist()
+    first, five, images = world.sum(sums).tolist()
+    world.sum(loss_sums)
     world.sum(confusion)
     if not images:
         raise _nothing_read(broken)
@@ -128,7 +154,8 @@ def evaluate(
         images=int(images),
         top1=first / images,
         top5=five / images,
-        loss=loss_sum / _LOSS_UNITS / images,
+        loss=loss_sums[TEMPERATURES.index(1.0)].item() / _LOSS_UNITS / images,
+        calibrated_loss=loss_sums.min().item() / _LOSS_UNITS / images,
         confusion=confusion.view(classes, classes).cpu(),
         broken=tuple(broken),
     )

@@ -16,7 +16,7 @@ from triscale.models.card import ModelCard
 from triscale.models.files import network_with, save_model
 from triscale.models.inputs import Normalise
 from triscale.train.checkpoint import CheckpointWriter
-from triscale.train.evaluate import Judgement
+from triscale.train.evaluate import Judgement, nearly
 from triscale.train.loader import MicroBatch, shares, train_batches
 from triscale.train.log import read_log
 from triscale.train.objective import target
@@ -315,9 +315,12 @@ class Loop:
         """Keep the weights that were judged where they are the best so far; returns what the log says of them."""
         metric, progress = self.setting.recipe.metric, self.state.progress
         # Weights that are finite can still overflow.
-        score, loss = (found.score(metric), found.loss) if math.isfinite(found.loss) else (0.0, sys.float_info.max)
-        figures = found.figures("minival", metric)
-        if (score, -loss) > (progress.best_score, -progress.best_loss):
+        finite = math.isfinite(found.loss)
+        score, loss = (found.score(metric), found.calibrated_loss) if finite else (0.0, sys.float_info.max)
+        figures = {**found.figures("minival", metric), "minival_calibrated_loss": loss}
+        progress.top_score = max(progress.top_score, score)
+        near = nearly(progress.top_score, images=found.images, margin=self.setting.recipe.metric_margin)
+        if score >= near and (progress.best_score < near or loss < progress.best_loss):
             progress.best_score, progress.best_loss, progress.best_step = score, loss, self.state.step
             self._keep({"epoch": epoch, **figures, **found.settings})
         best = {"best_minival": progress.best_score, "best_epoch": progress.best_step // self.steps_per_epoch}

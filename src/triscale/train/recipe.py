@@ -106,6 +106,11 @@ class Recipe:
     balance: Balance = Balance.NONE
     metric: Metric = Metric.TOP1
     """What the held-out images choose the best weights by."""
+    metric_margin: float = 0.0
+    """Standard errors of the metric: among results that near to the best one, the lowest calibrated loss decides.
+
+    Of few held-out images the best of many results is mostly a lucky one; the loss says more.
+    """
     start: str | None = None
     """What the weights are at the start: the name and digest of a model whose copy lies in the run folder.
 
@@ -122,8 +127,9 @@ class Recipe:
             raise ValueError(f"label_smoothing must lie in 0..1, below 1, got {self.label_smoothing}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in 0..1, below 1, got {self.ema_decay}")
-        if not (math.isfinite(self.minival) and self.minival >= 0):
-            raise ValueError(f"minival must not be negative, got {self.minival}")
+        for name in ("minival", "metric_margin"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed must lie in 0..2^63, got {self.seed}")
         if self.network.classes < 2:

@@ -25,9 +25,11 @@ class Progress:
     """The parts of a run's state that are no tensors."""
 
     best_score: float = -1.0
-    """By the recipe's metric, of all evaluations on the held-out images."""
+    """Of the weights that were kept, by the recipe's metric, on the held-out images."""
     best_loss: float = 0.0
-    """On the held-out images at that evaluation; decides between equal scores."""
+    """Calibrated, at that evaluation; decides between equal scores, or scores within the recipe's margin."""
+    top_score: float = -1.0
+    """The highest of all evaluations."""
     best_step: int = 0
     broken_images: int = 0
     """Times that an image was replaced since it could not be read."""
