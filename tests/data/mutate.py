@@ -21,13 +21,13 @@ import numpy as np
 import tifffile
 from PIL import Image, features
 
-from tests.data.pictures import astronaut, china, coffee, encoded, exif, flower, png, small
+from tests.data.pictures import astronaut, china, coffee, encoded, exif, flower, npy, png, small
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import square
 from triscale.data.batches import read_batches
 from triscale.data.find import find_images
 
-SUFFIXES: Final = ("jpg", "png", "gif", "bmp", "webp", "tif", "ppm", "avif")
+SUFFIXES: Final = ("jpg", "png", "gif", "bmp", "webp", "tif", "ppm", "avif", "npy")
 SPARED_BYTES: Final = {"gif": 2, "gif-animated": 2, "bmp": 3, "bmp-palette": 3}
 """At the end of whole files, bytes without which all pixels are still there."""
 
@@ -46,6 +46,7 @@ def seeds() -> dict[str, bytes]:
         return file.getvalue()
 
     files = {
+        "npy": npy(np.concatenate(pictures[:2], axis=2)),
         "jpeg": encoded(first, "JPEG", quality=90),
         "jpeg-turned": encoded(second, "JPEG", exif=exif(6)),
         "jpeg-full-colour": encoded(third, "JPEG", quality=95, subsampling=0),

@@ -50,6 +50,13 @@ def small(picture: Picture, *, height: int, width: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
+def npy(array: npt.NDArray[np.generic], *, version: tuple[int, int] | None = None) -> bytes:
+    """A file's bytes as numpy writes them."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=version, allow_pickle=False)
+    return file.getvalue()
+
+
 def encoded(picture: npt.NDArray[np.generic] | Image.Image, image_format: str, **options: object) -> bytes:
     """A file's bytes as Pillow writes them."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)

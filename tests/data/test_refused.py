@@ -86,7 +86,7 @@ def test_truncated_anywhere(kind: str) -> None:
         (b"%PDF-1.7", "PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
         (b"qoif\0\0\0\1", "QOI"),
-        (b"\x93NUMPY\1\0", "numpy"),
+        (b"\x93NUMPY\1\0", "damaged header"),
         (b"PK\3\4\x14\0", "an archive"),
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"\n<!DOCTYPE html><title>404", "a web page"),

@@ -15,7 +15,7 @@ from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
 from triscale.data.pixels import Pixels, check_pixels, check_range
 from triscale.data.preprocess import preprocess
-from triscale.data.read import Source, read_image
+from triscale.data.read import ImageBytes, Source, read_image
 
 Given = Source | Pixels
 """An image that is still to be read, or its pixels (H, W, C)."""
@@ -70,7 +70,8 @@ def read_batches(
         try:
             return preprocess(read_image(source, limits=limits), preprocessing)
         except ImageError as error:
-            return ImageError(error.path, error.reason)  # the one caught holds on to the file's bytes
+            name = source.name if isinstance(source, ImageBytes) else source
+            return ImageError(name, error.reason)  # the one caught holds on to the file's bytes
 
     results = in_order(sources, read, ahead=batch_size + workers, workers=workers)
     shape = (*preprocessing.resolution, len(preprocessing.mean))

@@ -18,11 +18,12 @@ class Format(StrEnum):
     TIFF = "TIFF"
     PPM = "PPM"
     AVIF = "AVIF"
+    NPY = "NumPy"
 
 
 READABLE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp"}
-    | {".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".avif"}
+    | {".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".npy"}
 )
 REFUSED_SUFFIXES: Final = frozenset({".heic", ".heif", ".jp2", ".jxl"})
 """Photographs, but in formats that are not read: found in a folder, they are reported, not passed over."""
@@ -40,6 +41,7 @@ _READ: Final = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), Format.TIFF),
     (re.compile(rb"P[1-6](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2}"), Format.PPM),
     (re.compile(rb"....ftyp(?:.{4})*?(?:avif|avis)", re.DOTALL), Format.AVIF),
+    (re.compile(rb"\x93NUMPY"), Format.NPY),
 )
 
 _REFUSED: Final = (
@@ -53,7 +55,6 @@ _REFUSED: Final = (
     (re.compile(rb"P[7fF]\s"), "PAM or PFM"),
     (re.compile(rb"\x76\x2f\x31\x01"), "OpenEXR"),
     (re.compile(rb"%PDF|%!PS"), "PDF or PostScript"),
-    (re.compile(rb"\x93NUMPY"), "a numpy array"),
     (re.compile(rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!"), "an archive"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer; fetch the image with git lfs pull"),
     (re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg", re.DOTALL | re.IGNORECASE), "SVG"),

@@ -23,6 +23,7 @@ _CHUNK: Final = 16
 """Images handed to a thread at once."""
 _DECODED_SIDE: Final = 128
 """Larger JPEGs are decoded at a fraction of their size: all their data is read, and damage found, all the same."""
+_MODES: Final = {1: "L", 3: "RGB"}
 _JPEG_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES: Final = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 """By the header's colour type."""
@@ -49,7 +50,7 @@ def look_at(dataset: ImageDataset, index: int) -> Look:
     """Read image `index` whole; raises ImageError where training could not read it."""
     image = dataset.image(index)
     if isinstance(image, np.ndarray):
-        kind = "decoded L" if image.shape[2] == 1 else "decoded RGB"
+        kind = f"decoded {_MODES.get(image.shape[2], f'{image.shape[2]} channels')}"
         digest = _digest(repr(image.shape).encode() + image.tobytes())
         return Look(image.shape[0], image.shape[1], kind, digest, outline(image))
     data = read_bytes(image)
@@ -65,6 +66,8 @@ def look_at(dataset: ImageDataset, index: int) -> Look:
     elif image_format is Format.PNG:
         deep = " 16-bit" if data[_PNG_DEPTH_AT] == 16 else ""
         kind += f" {_PNG_MODES[data[_PNG_COLOUR_TYPE_AT]]}{deep}"
+    elif pixels.shape[2] != 3:
+        kind += f" {pixels.shape[2]} channels"
     return Look(height, width, kind, _digest(data), outline(pixels))
 
 

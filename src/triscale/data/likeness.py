@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from triscale.data.pixels import Pixels
+from triscale.data.pixels import Pixels, to_look_at
 
 SMALLEST_SIDE: Final = 32
 """Pixels; below it different pictures look alike, and only equal ones are told."""
@@ -43,7 +43,7 @@ class Outline(NamedTuple):
 
 def outline(image: Pixels) -> Outline:
     """Of a picture (H, W, C)."""
-    grey = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(to_look_at(image), cv2.COLOR_RGB2GRAY)
     grid = cv2.resize(grey, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
     thumb = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     across, down = grid[:-1, 1:] > grid[:-1, :-1], grid[1:, :-1] > grid[:-1, :-1]

@@ -1,6 +1,6 @@
 """From any of Pillow's pixel modes to RGB bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import cv2
@@ -66,6 +66,27 @@ def check_range(images: Iterable[Pixels]) -> None:
 def grey_to_rgb(grey: Pixels) -> Pixels:
     """(H, W) to (H, W, 3)."""
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
+
+def by_channel(image: Pixels, change: Callable[[Pixels], npt.NDArray[Any]]) -> Pixels:
+    """(H, W, C) changed one channel, (H, W), after the other: for libraries that take three or four at most."""
+    planes = [change(np.ascontiguousarray(image[:, :, channel])) for channel in range(image.shape[2])]
+    return np.stack(planes, axis=2).astype(np.uint8, copy=False)
+
+
+def shrunk(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W, C) averaged down to `size`: width and height."""
+
+    def shrink(pixels: Pixels) -> npt.NDArray[Any]:
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+    # OpenCV averages four channels at most.
+    return by_channel(image, shrink) if image.shape[2] > 4 else shrink(image).astype(np.uint8, copy=False)
+
+
+def to_look_at(image: Pixels) -> Pixels:
+    """RGB (H, W, 3) of (H, W, C): the first three channels, or the first alone as grey."""
+    return np.ascontiguousarray(image[:, :, :3]) if image.shape[2] >= 3 else grey_to_rgb(image[:, :, 0].copy())
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:

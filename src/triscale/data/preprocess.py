@@ -9,7 +9,8 @@ from PIL import Image
 
 from triscale.arch.preprocessing import Interpolation, Preprocessing
 from triscale.data.box import Box, cut
-from triscale.data.pixels import Pixels
+from triscale.data.errors import ImageError
+from triscale.data.pixels import Pixels, by_channel
 
 _PILLOW: Final = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
@@ -37,29 +38,32 @@ def centre_crop_box(*, height: int, width: int, preprocessing: Preprocessing) ->
 
 
 def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Crop and resize a picture (H, W, 3), RGB, or (H, W, 1), grey, to the network's (height, width, channels), uint8.
+    """Crop and resize a picture (H, W, C) to the network's (height, width, channels), uint8.
 
-    A network of one channel (one mean) sees ITU-R 601 grey, as Pillow's mode L. Pixels stay 0..255:
-    `normalise`, or the device, does the rest.
+    `in_channels` says which channels become which. Pixels stay 0..255: `normalise`, or the device, does the rest.
     """
     box = centre_crop_box(height=image.shape[0], width=image.shape[1], preprocessing=preprocessing)
     resize = _resize_averaging if preprocessing.antialias else _resize_sampling
     image = in_channels(image, len(preprocessing.mean))
     if box == (0, 0, *preprocessing.resolution) == (0, 0, *image.shape[:2]):
         return image
-    if image.shape[2] == 1:
-        return resize(image[:, :, 0], box, preprocessing)[:, :, None]
-    return resize(image, box, preprocessing)
+    if image.shape[2] == 3:
+        return resize(image, box, preprocessing)
+    return by_channel(image, lambda plane: resize(plane, box, preprocessing))
 
 
 def in_channels(image: Pixels, channels: int) -> Pixels:
-    """A picture (H, W, C), RGB or grey, as RGB or ITU-R 601 grey; raises ValueError for other numbers of channels."""
-    if channels not in (1, 3):
-        raise ValueError(f"images have 1 or 3 channels, this network expects {channels}")
-    if image.shape[2] == channels:
+    """A picture (H, W, C) with the channels that a network takes: its own, RGB from grey, or ITU-R 601 grey from RGB.
+
+    Raises ImageError, without a name, where they are others.
+    """
+    found = image.shape[2]
+    if found == channels:
         return image
-    if channels == 3:
+    if (found, channels) == (1, 3):
         return image.repeat(3, axis=2)
+    if (found, channels) != (3, 1):
+        raise ImageError("image", f"it has {found} channels, and the network takes {channels}")
     return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
 
 

@@ -1,4 +1,4 @@
-"""Reading one image, whatever its format, as RGB the right way up."""
+"""Reading one image, whatever its format, the right way up: as RGB, unless it is an array of other channels."""
 
 import os
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from triscale.data.exif import stored_box, swaps_sides, upright
 from triscale.data.formats import Format, identify
 from triscale.data.jpeg import decode_jpeg, divisor_for, read_jpeg_header
 from triscale.data.limits import Limits
+from triscale.data.npy import decode_npy
 from triscale.data.pillow import decode_avif, decode_bmp, decode_gif, decode_webp
 from triscale.data.pixels import Pixels
 from triscale.data.png import decode_png
@@ -40,7 +41,8 @@ def read_image(
     """Read an image as RGB, uint8 (H, W, 3), turned upright by its EXIF orientation.
 
     The first bytes decide the format, never the name. Animations give their first frame, TIFF its first
-    page. `data.pixels.rgb_pixels` says how transparency, 16 bits and floats become 8-bit colours.
+    page. `data.pixels.rgb_pixels` says how transparency, 16 bits and floats become 8-bit colours. Arrays that numpy
+    saved keep their channels, (H, W, C), unless they have but one.
 
     `minimum_size` (height, width) lets a larger JPEG be decoded at a half, quarter or eighth of its size,
     as long as no side gets shorter than that: faster, with slightly different pixels.
@@ -134,4 +136,5 @@ _DECODERS: Final[dict[Format, Callable[[bytes, Limits], tuple[Pixels, int]]]] = 
     Format.TIFF: decode_tiff,
     Format.PPM: decode_ppm,
     Format.AVIF: decode_avif,
+    Format.NPY: decode_npy,
 }

@@ -13,12 +13,12 @@ from triscale.data import autoaugment, crops, geometry, randaugment
 from triscale.data.augmentation import Augmentation, CropKind, Policy
 from triscale.data.box import Box, cut
 from triscale.data.operations import Change, apply
-from triscale.data.pixels import Pixels
+from triscale.data.pixels import Pixels, shrunk
 from triscale.data.preprocess import centre_crop_box, in_channels, preprocess
 from triscale.data.read import ImageBytes, read_crop, read_image
 
 Picture = Path | ImageBytes | bytes | Pixels
-"""An encoded image, or pixels uint8 (H, W, C), C = 1 or 3."""
+"""An encoded image, or pixels uint8 (H, W, C)."""
 
 _OPENCV: Final = {Interpolation.BILINEAR: cv2.INTER_LINEAR, Interpolation.BICUBIC: cv2.INTER_CUBIC}
 
@@ -85,7 +85,7 @@ class TrainTransform:
         shrink = min(part.shape[0] // target.height, part.shape[1] // target.width)
         if shrink >= 2:
             sides = part.shape[1] // shrink, part.shape[0] // shrink
-            part = cv2.resize(part, sides, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+            part = shrunk(part, sides)
         kernel = _OPENCV[self.preprocessing.interpolation]
         resized = cv2.resize(part, (target.width, target.height), interpolation=kernel).astype(np.uint8, copy=False)
         shaped: Pixels = resized.reshape(target.height, target.width, -1)

@@ -13,7 +13,7 @@ from triscale.data.batches import in_order
 from triscale.data.box import Box
 from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
-from triscale.data.pixels import Pixels
+from triscale.data.pixels import Pixels, to_look_at
 from triscale.data.preprocess import centre_crop_box, preprocess
 from triscale.data.read import ImageBytes, Source, read_image
 from triscale.deploy.predict import Label, top_labels
@@ -98,7 +98,7 @@ class Explainer:
     method: Method
 
     def view(self, picture: Pixels) -> View:
-        """The model's map of a picture (H, W, 3) or (H, W, 1) for the wanted class, or the likeliest."""
+        """The model's map of a picture (H, W, C) for the wanted class, or the likeliest."""
         preprocessing = self.model.card.preprocessing
         pixels = preprocess(picture, preprocessing)[None].copy()  # torch takes no read-only array
         images = self.normalise(torch.from_numpy(pixels))
@@ -165,7 +165,11 @@ def _explanations(
 ) -> Iterator[Explanation]:
     for source, picture in pictures:
         path = source.name if isinstance(source, ImageBytes) else fspath(source)
-        if isinstance(picture, ImageError):
-            yield Explanation(path, error=picture.reason)
+        try:
+            if isinstance(picture, ImageError):
+                raise picture
+            views = tuple(each.view(picture) for each in explainers)
+        except ImageError as error:  # or a picture of channels that a model does not take
+            yield Explanation(path, error=error.reason)
         else:
-            yield Explanation(path, picture, tuple(each.view(picture) for each in explainers))
+            yield Explanation(path, to_look_at(picture), views)

@@ -11,7 +11,7 @@ import numpy as np
 from triscale.data.box import Box
 from triscale.data.dataset import ImageDataset
 from triscale.data.errors import ImageError
-from triscale.data.pixels import Pixels, grey_to_rgb
+from triscale.data.pixels import Pixels, to_look_at
 from triscale.data.read import read_image
 from triscale.explain.explanation import Explainer, explainer
 from triscale.explain.files import write_jpeg
@@ -76,8 +76,7 @@ def _thumbnail(picture: Pixels) -> Pixels:
 def _write_pair(ready: Explainer, picture: Pixels, folder: Path, stem: str) -> tuple[str, str]:
     """Write the picture and its overlay; returns their paths from `folder`."""
     view = ready.view(picture)
-    colours = grey_to_rgb(picture[:, :, 0]) if picture.shape[2] == 1 else picture
-    large, times = _shown(colours)
+    large, times = _shown(to_look_at(picture))
     box = Box(*(times * side for side in view.box))
     plain, coloured = f"{FOLDER}/{stem}.jpg", f"{FOLDER}/{stem}-map.jpg"
     write_jpeg(folder / plain, _thumbnail(large))

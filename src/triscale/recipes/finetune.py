@@ -35,7 +35,7 @@ def finetune(network: NetworkSpec, preprocessing: Preprocessing, *, images: int,
     return Recipe(
         network=network,
         preprocessing=preprocessing,
-        augmentation=gentle(preprocessing, side=side, colour=network.input_channels == 3),
+        augmentation=gentle(preprocessing, side=side, colour=network.input_channels > 1),
         optimizer=OptimizerSettings(
             kind=OptimizerKind.ADAMW, decay=0.999, epsilon=1e-8, weight_decay=0.02, decay_biases=False
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from triscale.arch.codec import decode, encode, parse_json, unknown_key
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import NetworkSpec
-from triscale.data.augmentation import Augmentation
+from triscale.data.augmentation import Augmentation, Policy
 from triscale.data.dataset import Metric
 from triscale.train.schedule import Schedule
 from triscale.train.tuning import FineTuning
@@ -138,6 +138,11 @@ class Recipe:
             raise ValueError(
                 f"{self.network.name} takes {self.network.input_channels} channels, "
                 f"preprocessing gives {len(self.preprocessing.mean)}"
+            )
+        if self.network.input_channels not in (1, 3) and self.augmentation.policy is not Policy.NONE:
+            raise ValueError(
+                f"{self.augmentation.policy} changes colours, which images of {self.network.input_channels} channels "
+                "do not have; set augmentation.policy=none"
             )
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1 epoch, got {self.patience}")

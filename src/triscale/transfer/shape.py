@@ -25,7 +25,7 @@ class Shape(NamedTuple):
     side: int
     """The larger side of a typical one, in pixels."""
     channels: int | None
-    """None for files, which can be read as whatever a network takes."""
+    """None for files of pictures, which can be read as colours or grey, whatever a network takes."""
 
 
 def image_shape(dataset: ImageDataset) -> Shape:
@@ -42,7 +42,7 @@ def image_shape(dataset: ImageDataset) -> Shape:
             broken.append(error)
             continue
         sides.append(max(pixels.shape[:2]))
-        channels = pixels.shape[2] if isinstance(image, np.ndarray) else None
+        channels = pixels.shape[2] if isinstance(image, np.ndarray) or pixels.shape[2] != 3 else None
     if not sides:
         raise ValueError(f"none of {len(broken)} images could be read, the first {broken[0]}; try `triscale check`")
     return Shape(int(np.median(sides)), channels)
