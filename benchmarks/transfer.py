@@ -1,6 +1,6 @@
 """What released weights are worth: a probe, fine-tuning, and the same network from random weights, on the same folder.
 
-    python -m benchmarks.transfer [--data fashion-mnist] [--per-class 500] [--scratch-epochs 10] [--json]
+    python -m benchmarks.transfer [--data fashion-mnist] [--per-class 100] [--scratch-epochs 10] [--json]
 
 Images of each class of a dataset whose pixels come decoded are written as PNG into a folder of class folders, so many
 to learn from and 200 at most to be judged by. Then the commands run one after the other, in processes of their own and
@@ -54,7 +54,7 @@ def main() -> None:
     """Print a row for each way to the classes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="fashion-mnist", help="a dataset with decoded pixels: fashion-mnist, digits")
-    parser.add_argument("--per-class", type=int, default=500)
+    parser.add_argument("--per-class", type=int, default=100)
     parser.add_argument("--resolution", default="112", help="of the network from random weights; that of the others")
     parser.add_argument("--scratch-epochs", type=int, default=10)
     parser.add_argument("--json", action="store_true")

@@ -46,7 +46,7 @@ def seeds() -> dict[str, bytes]:
         return file.getvalue()
 
     files = {
-        "npy": npy(np.concatenate(pictures[:2], axis=2)),
+        "npy": npy(pictures[0]),
         "jpeg": encoded(first, "JPEG", quality=90),
         "jpeg-turned": encoded(second, "JPEG", exif=exif(6)),
         "jpeg-full-colour": encoded(third, "JPEG", quality=95, subsampling=0),

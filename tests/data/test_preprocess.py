@@ -126,7 +126,7 @@ class TestResize:
         assert np.array_equal(np.repeat(grey, 3, axis=2), preprocess(stacked, settings(224, antialias=antialias)))
 
     def test_other_channels_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="images have 1 or 3 channels, this network expects 2"):
+        with pytest.raises(ValueError, match="it has 3 channels, and the network takes 2"):
             preprocess(coffee(), settings(mean=(0, 0), std=(1, 1)))
 
 

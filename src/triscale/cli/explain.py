@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """triscale explain photo.jpg --model efficientnet-lite0
 triscale explain photos/ --class espresso -o cups --raw
-triscale explain a.jpg b.jpg --model lite0.safetensors lite2.safetensors -o both.png"""
+triscale explain a.jpg --model efficientnet-lite0 efficientnet-lite2"""
 
 MOST_ROWS = 40
 """Images in a figure that compares models."""

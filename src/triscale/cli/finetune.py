@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EXAMPLE = """triscale finetune photos/
 triscale finetune photos/ --probe
 triscale finetune photos/ --budget latency=20ms,params=6M
-triscale finetune labels.csv --from efficientnet-lite2 -o runs/labels epochs=30
+triscale finetune labels.csv --from efficientnet-lite2 epochs=30
 triscale finetune -o runs/labels --resume"""
 
 
