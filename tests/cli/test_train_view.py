@@ -127,7 +127,7 @@ def test_the_summary_says_what_came_out_and_what_to_do(subject: Subject) -> None
     ]
     pairs = summary(subject, rows, ["curves.png"])
     assert dict(pairs)["validation"] == "top-1 50.00%, top-5 100.00% on 24 images"
-    assert dict(pairs)["best held out"] == "top-1 87.50% after epoch 1"
+    assert dict(pairs)["held out"] == "top-1 87.50% after epoch 1, whose weights were kept"
     assert dict(pairs)["broken images"] == "4: a.jpg, b.jpg, c.jpg, ..."
     assert ("", "find all with: triscale check stripes") in pairs
     assert dict(pairs)["next"] == f"triscale predict IMAGE --model {subject.path / 'model.safetensors'}"

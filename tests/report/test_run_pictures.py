@@ -33,7 +33,8 @@ def log() -> list[dict[str, Any]]:
                 "train_loss": 1 / epoch,
                 "minival_loss": 2 / epoch,
                 "train_top1": epoch / 10,
-                "minival_top1": min(epoch, 2) / 8,
+                "minival_top1": epoch / 8,
+                "best_epoch": min(epoch, 2),
             }
         )
     rows.insert(5, {"event": "resumed", "step": 20})
@@ -48,8 +49,8 @@ def test_lines_are_the_figures_of_the_log() -> None:
     assert lines["held out"] == [[1, 2], [2, 1], [3, 2 / 3]]
     assert [line.get_xdata() for line in loss.lines if line.get_label() == "resumed"] == [[2.0, 2.0]]
     lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in top1.lines}
-    assert lines["held out"] == [[1, 12.5], [2, 25], [3, 25]]
-    assert lines["best held out 25.00%"] == [[3, 25]], "of equal ones that with the lower loss"
+    assert lines["held out"] == [[1, 12.5], [2, 25], [3, 37.5]]
+    assert lines["kept, 25.00%"] == [[2, 25]], "what the run kept, which need not be the highest"
     assert lines["validation 20.00%"][0][1] == 20
     assert np.asarray(rate.lines[0].get_xydata()).tolist() == [[1, 0.1], [2, 0.05], [3, 0.1 / 3]]
 

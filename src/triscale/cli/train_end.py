@@ -67,7 +67,7 @@ def summary(subject: Subject, rows: Sequence[Mapping[str, Any]], written: Sequen
     best = curves(rows).best
     if best is not None:
         metric = FIGURES[subject.recipe.metric.replace("-", "_")]
-        pairs.append(("best held out", f"{metric} {best.value:.2%} after epoch {best.epoch:g}"))
+        pairs.append(("held out", f"{metric} {best.value:.2%} after epoch {best.epoch:g}, whose weights were kept"))
     if broken := _broken(rows):
         more = ", ..." if len(broken) > FIRST else ""
         names = ", ".join(broken[:FIRST])

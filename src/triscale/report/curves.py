@@ -71,17 +71,10 @@ def _metric(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _best(epochs: Sequence[Mapping[str, Any]], name: str) -> Point | None:
-    """The highest held-out score; of equal ones that with the lowest loss, as the run itself chooses."""
-    judged = [row for row in epochs if _number(row.get(name)) and _number(row.get("epoch"))]
-    if not judged:
-        return None
-
-    def worth(row: Mapping[str, Any]) -> tuple[float, float]:
-        loss = row.get("minival_loss")
-        return row[name], -loss if isinstance(loss, int | float) else -float("inf")
-
-    best = max(judged, key=worth)
-    return Point(best["epoch"], best[name])
+    """What the run itself said last of which epoch served the held-out images best."""
+    epoch = next((row["best_epoch"] for row in reversed(epochs) if _number(row.get("best_epoch"))), None)
+    kept = [row[name] for row in epochs if row.get("epoch") == epoch and _number(row.get(name))]
+    return Point(epoch, kept[-1]) if epoch is not None and kept else None
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
@@ -136,7 +129,7 @@ def _draw_scores(axes: "Axes", drawn: Curves) -> None:
     _line(axes, drawn.minival_score, HELD_OUT, "held out", percent=True)
     if drawn.best is not None:
         value = 100 * drawn.best.value
-        axes.plot([drawn.best.epoch], [value], "*", color=HELD_OUT, markersize=13, label=f"best held out {value:.2f}%")
+        axes.plot([drawn.best.epoch], [value], "*", color=HELD_OUT, markersize=13, label=f"kept, {value:.2f}%")
     if drawn.validation_score is not None:
         value = 100 * drawn.validation_score
         axes.axhline(value, color=VALIDATION, linewidth=1.4, linestyle="-.", label=f"validation {value:.2f}%")
