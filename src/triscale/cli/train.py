@@ -49,14 +49,16 @@ class Options(RunOptions):
     recipe: str | None = option("name or file of a recipe (small, photos or imagenet, by the data)", metavar="R")
 
 
-SMALLEST, SMALL = 28, 64
-"""Pixels: decoded images up to `SMALL` are trained on at their own size, but no smaller than `SMALLEST`."""
+SMALLEST = 28
+"""Pixels: small decoded images are trained on at their own size, but no smaller than this."""
 MANY = 300_000
 """Training images from which on the paper's recipe is taken as it is."""
 
 
 def _network(options: Options, data: "Splits") -> NetworkSpec:
     """The network that was asked for, with the data's classes and channels."""
+    from triscale.data.augmentation import SMALL
+
     spec = find_network(options.network)
     coefficients = Coefficients(depth=options.depth, width=options.width, resolution=1.0)
     if (options.depth, options.width) != (1.0, 1.0):
@@ -76,6 +78,8 @@ def _network(options: Options, data: "Splits") -> NetworkSpec:
 
 def _fitting_recipe(spec: NetworkSpec, *, images: int) -> str:
     """What is taken unless a recipe is named."""
+    from triscale.data.augmentation import SMALL
+
     if max(spec.resolution) <= SMALL:
         return "small"
     return "imagenet" if images >= MANY else "photos"

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+SMALL: Final = 64
+"""Pixels: images up to this side fill their frame, so they are shifted, or taken whole, and not cropped."""
 
 
 class CropKind(StrEnum):

@@ -6,7 +6,7 @@ from typing import Final
 
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import NetworkSpec
-from triscale.data.augmentation import Augmentation, CropKind, Policy
+from triscale.data.augmentation import SMALL, Augmentation, CropKind, Policy
 from triscale.train.recipe import OptimizerKind, OptimizerSettings, Recipe
 from triscale.train.schedule import Schedule, ScheduleKind
 from triscale.train.tuning import BatchStatistics, FineTuning
@@ -14,8 +14,6 @@ from triscale.train.tuning import BatchStatistics, FineTuning
 IMAGES_SEEN: Final = 6_000
 """What a run on few images passes through the network in all, repeated; on many each is seen `FEWEST_EPOCHS` times."""
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 20
-SMALL: Final = 64
-"""Pixels: images up to this size fill their frame, so they are shifted and not cropped."""
 FEW_IMAGES: Final = 20_000
 """Below, batch norms keep the statistics that the network came with."""
 

@@ -7,14 +7,13 @@ import numpy as np
 
 from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import Resolution
+from triscale.data.augmentation import SMALL
 from triscale.data.dataset import ImageDataset
 from triscale.data.errors import ImageError
 from triscale.data.read import read_image
 
 LOOKED_AT: Final = 9
 """Images whose sizes are taken for those of a whole dataset."""
-SMALL: Final = 64
-"""Pixels: images up to this size fill their frame; they are enlarged, and not cropped."""
 ENLARGED: Final = 4
 """How many times the side of small images is taken, up to the network's own resolution."""
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from triscale.data.dataset import Labels, Splits
 from triscale.data.datasets.folders import TRAIN_FOLDERS, VALIDATION_FOLDERS, natural_order
 from triscale.data.datasets.packed import PackedStrings
+from triscale.data.datasets.part import read_part
 from triscale.data.datasets.split import split_by_seed
 from triscale.data.errors import ImageError, printable
 from triscale.data.read import ImageBytes
@@ -52,17 +52,8 @@ class SavedDataset:
         size = int(self.sizes[index])
         if size < 0:
             return self._file(index)
-        try:
-            handle = os.open(self.paths[self.tables[index]], os.O_RDONLY)
-            try:
-                data = os.pread(handle, size, int(self.offsets[index]))
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise ImageError(self.name(index), (error.strerror or str(error)).lower()) from None
-        if len(data) < size:
-            raise ImageError(self.name(index), "the Arrow file has become shorter since it was opened")
-        return ImageBytes(self.name(index), data)
+        path, offset = self.paths[self.tables[index]], int(self.offsets[index])
+        return read_part(path, offset=offset, size=size, name=self.name(index), kind="Arrow file")
 
     def _file(self, index: int) -> Path:
         file = self.files[index]

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from triscale.data.dataset import Labels, Splits
 from triscale.data.datasets.braces import expand_braces
 from triscale.data.datasets.folders import TRAIN_FOLDERS, VALIDATION_FOLDERS, natural_order, subfolders
 from triscale.data.datasets.packed import PackedStrings
+from triscale.data.datasets.part import read_part
 from triscale.data.datasets.split import split_by_seed
 from triscale.data.datasets.tar_index import TarIndex, read_tar_index
-from triscale.data.errors import ImageError, printable
+from triscale.data.errors import printable
 from triscale.data.read import ImageBytes
 from triscale.download import NotThereError, cache_folder, cached_path, download
 
@@ -52,19 +52,10 @@ class ShardDataset:
     class_names: tuple[str, ...]
 
     def image(self, index: int) -> ImageBytes:
-        """The bytes of one member. The archive is opened each time, so that a copy holds no open file."""
+        """The bytes of one member."""
         size = int(self.sizes[index])
-        try:
-            handle = os.open(self.paths[self.shards[index]], os.O_RDONLY)
-            try:
-                data = os.pread(handle, size, int(self.offsets[index]))
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise ImageError(self.name(index), (error.strerror or str(error)).lower()) from None
-        if len(data) < size:
-            raise ImageError(self.name(index), "the archive has become shorter since it was indexed")
-        return ImageBytes(self.name(index), data)
+        path, offset = self.paths[self.shards[index]], int(self.offsets[index])
+        return read_part(path, offset=offset, size=size, name=self.name(index), kind="archive")
 
     def name(self, index: int) -> str:
         """The archive, and the member in it."""
