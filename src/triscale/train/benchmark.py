@@ -31,6 +31,9 @@ SIDES: Final = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
 PASSES: Final = 3
 """The backward pass costs about two forward passes: one for the gradients of images, one for those of weights."""
 
+TINY_RATE: Final = 1e-8
+"""Of the updates measured: random labels must not let the weights overflow."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpeed:
@@ -144,22 +147,15 @@ def _batches(setting: Setting, dataset: ImageDataset) -> Iterator[MicroBatch]:
     )
 
 
-def measure_training(
-    recipe: Recipe, dataset: ImageDataset, *, resources: Resources | None = None, limit_s: float = 10.0
-) -> TrainingSpeed:
-    """Measure updates by `recipe` and images of `dataset`, each for `limit_s` seconds.
-
-    Nothing is written and no weights are kept. Raises ValueError where the dataset has fewer images than a batch.
-    """
+def _setting(recipe: Recipe, dataset: ImageDataset, resources: Resources) -> Setting:
     if len(dataset.labels) < recipe.batch_size:
         raise ValueError(
             f"batch size {recipe.batch_size} is more than the {len(dataset.labels)} images; take a smaller one"
         )
     if recipe.batch_norm_images is None:
         raise ValueError("a benchmark needs batch_norm_images to be set")
-    resources = resources or Resources()
     device = torch.device(resources.device or default_device())
-    setting = Setting(
+    return Setting(
         recipe=recipe,
         resources=resources,
         folder=RunFolder(Path()),
@@ -168,13 +164,38 @@ def measure_training(
         watch=lambda _event, _step, _values: None,
         stop=StopRequest(),
     )
+
+
+def training_images_per_s(
+    recipe: Recipe, dataset: ImageDataset, *, resources: Resources | None = None, limit_s: float = 10.0
+) -> float:
+    """Images a second through reading, augmenting and updates by `recipe`, measured for `limit_s` seconds.
+
+    Raises ValueError as `measure_training` does.
+    """
+    setting = _setting(recipe, dataset, resources or Resources())
+    state = TrainState(recipe, setting.device)
+    updater, coming = _updater(setting, state), _batches(setting, dataset)
+    both = _timed(lambda: updater.update(state, coming, rate=TINY_RATE), setting.device, limit_s=limit_s)
+    return recipe.batch_size * both.per_s
+
+
+def measure_training(
+    recipe: Recipe, dataset: ImageDataset, *, resources: Resources | None = None, limit_s: float = 10.0
+) -> TrainingSpeed:
+    """Measure updates by `recipe` and images of `dataset`, each for `limit_s` seconds.
+
+    Nothing is written and no weights are kept. Raises ValueError where the dataset has fewer images than a batch.
+    """
+    resources = resources or Resources()
+    setting = _setting(recipe, dataset, resources)
+    device = setting.device
     state = TrainState(recipe, device)
     updater = _updater(setting, state)
     ready = repeat(next(_batches(setting, dataset)))
 
     def update(batches: Iterator[MicroBatch]) -> None:
-        # The smallest rate that moves weights: random labels must not let them overflow.
-        updater.update(state, batches, rate=1e-8)
+        updater.update(state, batches, rate=TINY_RATE)
 
     # One after another, so that workers reading ahead for one measurement take no time of the next.
     step = _timed(lambda: update(ready), device, limit_s=limit_s)

@@ -16,6 +16,10 @@ from triscale.storage import remove_partial, write_text
 from triscale.train.recipe import Recipe, read_recipe, recipe_to_json
 
 
+class Busy(ValueError):
+    """Another process is training in the folder."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
     """Which images a run trains on, as `open_dataset` takes it."""
@@ -125,7 +129,7 @@ class RunFolder:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise ValueError(f"another process is training in {self.path}; wait for it, or stop it first") from None
+            raise Busy(f"another process is training in {self.path}; wait for it, or stop it first") from None
         try:
             self.tidy()
             yield
