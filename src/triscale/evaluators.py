@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from triscale.data.datasets import open_dataset
 from triscale.data.dataset import ImageDataset, Splits, hold_out
+from triscale.data.datasets import open_dataset
 from triscale.models.files import read_description
 from triscale.search.job import Failed, Job, Result
 from triscale.train.benchmark import training_images_per_s

@@ -14,6 +14,9 @@ VERBS = {
     "scale": "the largest network inside a budget, or at a given phi",
     "train": "a network from scratch, by the paper's recipe or another",
     "finetune": "a trained network, taught the classes of your images",
+    "study": "ways to scale, compared at equal multiply-adds",
+    "search coefficients": "alpha, beta and gamma for your baseline and images",
+    "search baseline": "a baseline for a number of multiply-adds",
     "benchmark": "how fast this machine trains, and what is the limit",
     "evaluate": "accuracies with intervals, calibration, the hard classes",
     "predict": "labels with probabilities for images",
@@ -23,7 +26,7 @@ VERBS = {
     "check": "broken, repeated and unbalanced images, before training",
     "demo": "the whole chain in minutes, on real photographs",
 }
-"""Each verb is a row here and a file beside this one."""
+"""Each verb is a row here and a file beside this one, with _ between two words."""
 
 MISTAKE, BROKEN_PIPE, INTERRUPTED = 2, 141, 130
 """Exit codes; the last two are what a shell reports for a process ended by the same signal."""
@@ -73,18 +76,36 @@ def _version() -> str:
     return f"triscale {triscale.__version__}"
 
 
+def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb, of one word or two, and the words behind it; raises HelpShown where help on both words was asked."""
+    two = " ".join(words[:2])
+    if two in VERBS:
+        return two, words[2:]
+    seconds = [verb.split()[1] for verb in VERBS if verb.startswith(f"{words[0]} ")]
+    if seconds and words[1:2] in (["-h"], ["--help"]):
+        print("\n".join(f"triscale {words[0]} {second:14}{VERBS[f'{words[0]} {second}']}" for second in seconds))
+        raise HelpShown
+    if seconds:
+        given = f", not {words[1]}" if len(words) > 1 else ""
+        raise UsageError(f"{words[0]} what? {' or '.join(seconds)}{given}")
+    return words[0], words[1:]
+
+
 def _dispatch(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
-    verb, *rest = words
+    try:
+        verb, rest = _verb(words)
+    except HelpShown:
+        return 0
     if verb in ("-V", "--version"):
         print(_version())
         return 0
     if verb not in VERBS:
         what, valid = ("option", ["--help", "--version"]) if verb.startswith("-") else ("verb", list(VERBS))
         raise UsageError(f"unknown {what} {verb}; {nearest(verb, valid)}")
-    module = cast(Verb, importlib.import_module(f"triscale.cli.{verb}"))
+    module = cast(Verb, importlib.import_module(f"triscale.cli.{verb.replace(' ', '_')}"))
     try:
         options: object = parse_options(module.Options, verb, rest, example=module.EXAMPLE)
     except HelpShown:
@@ -100,7 +121,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _complain(words: Sequence[str], line: str) -> None:
-    name = f"triscale {words[0]}" if words and words[0] in VERBS else "triscale"
+    verbs = (" ".join(words[:count]) for count in (2, 1))
+    name = next((f"triscale {verb}" for verb in verbs if verb in VERBS), "triscale")
     print(f"{name}: {line}", file=sys.stderr)
 
 

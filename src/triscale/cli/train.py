@@ -1,18 +1,18 @@
 """`triscale train`: a network from scratch, in a run folder that survives anything."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triscale.arch import Coefficients, NetworkSpec, Resolution, scale
+from triscale.arch import Resolution
+from triscale.cli.fitting_network import fitting_network, fitting_recipe, is_recipe_file, named_recipe
 from triscale.cli.leaving import signals_held, sigterm_ends
-from triscale.cli.network import NET_HELP, find_network
-from triscale.cli.options import nearest, option, positional
+from triscale.cli.network import NET_HELP
+from triscale.cli.options import option, positional
 from triscale.cli.run_options import (
     RunOptions,
     follow,
     follow_on,
-    judged_as_usual,
     open_source,
     print_recipe,
     run_folder,
@@ -49,53 +49,15 @@ class Options(RunOptions):
     recipe: str | None = option("name or file of a recipe (small, photos or imagenet, by the data)", metavar="R")
 
 
-SMALLEST = 28
-"""Pixels: small decoded images are trained on at their own size, but no smaller than this."""
-MANY = 300_000
-"""Training images from which on the paper's recipe is taken as it is."""
-
-
-def _network(options: Options, data: "Splits") -> NetworkSpec:
-    """The network that was asked for, with the data's classes and channels."""
-    from triscale.data.augmentation import SMALL
-
-    spec = find_network(options.network)
-    coefficients = Coefficients(depth=options.depth, width=options.width, resolution=1.0)
-    if (options.depth, options.width) != (1.0, 1.0):
-        spec = scale(spec, coefficients, name=f"{spec.name}-d{options.depth:g}-w{options.width:g}")
-    # Decoded images tell their size; files are photographs, read in colour.
-    height, width, channels = getattr(data.train.image(0), "shape", (*spec.resolution, 3))
-    resolution = spec.resolution
-    if max(height, width) <= SMALL:
-        resolution = Resolution(max(SMALLEST, height), max(SMALLEST, width))
-    return replace(
-        spec,
-        classes=len(data.train.class_names),
-        input_channels=channels,
-        resolution=options.resolution or resolution,
-    )
-
-
-def _fitting_recipe(spec: NetworkSpec, *, images: int) -> str:
-    """What is taken unless a recipe is named."""
-    from triscale.data.augmentation import SMALL
-
-    if max(spec.resolution) <= SMALL:
-        return "small"
-    return "imagenet" if images >= MANY else "photos"
-
-
 def _recipe(options: Options, data: "Splits") -> "Recipe":
-    from triscale.recipes import RECIPES
     from triscale.train.recipe import read_recipe, with_settings
 
-    if options.recipe is not None and Path(options.recipe).suffix == ".json":
-        return with_settings(read_recipe(Path(options.recipe)), options.settings)
-    spec = _network(options, data)
-    name = options.recipe or _fitting_recipe(spec, images=len(data.train.labels))
-    if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}; {nearest(name, list(RECIPES))}")
-    return with_settings(judged_as_usual(RECIPES[name](spec), data, options.data or ""), options.settings)
+    if is_recipe_file(options.recipe):
+        return with_settings(read_recipe(Path(str(options.recipe))), options.settings)
+    spec = fitting_network(
+        options.network, data, depth=options.depth, width=options.width, resolution=options.resolution
+    )
+    return named_recipe(options.recipe, spec, data, options.data or "", options.settings)
 
 
 def run(options: Options) -> None:
@@ -125,5 +87,5 @@ def _run(options: Options) -> None:
         source,
         verb="train",
         path=run_folder(options, network=recipe.network.name, data=source.name),
-        recipe_name=options.recipe or _fitting_recipe(recipe.network, images=len(data.train.labels)),
+        recipe_name=options.recipe or fitting_recipe(recipe.network, images=len(data.train.labels)),
     )

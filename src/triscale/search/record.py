@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from triscale.arch.codec import decode, encode
 from triscale.search.job import Result
-from triscale.search.planner import Params, Pause, Planner, State, Trial
+from triscale.search.planner import Pause, Planner, State, Trial
 
 try:
     import optuna
@@ -63,10 +63,10 @@ class _PlannedSampler(BaseSampler):
 
     def sample_independent(
         self,
-        study: "optuna.Study",
-        trial: FrozenTrial,
+        study: "optuna.Study",  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
         param_name: str,
-        param_distribution: BaseDistribution,
+        param_distribution: BaseDistribution,  # noqa: ARG002
     ) -> Any:
         raise ValueError(f"the planner proposed no {param_name}; ask for the parameters that it names, as choices")
 
