@@ -52,7 +52,8 @@ LAYERS = {
         "arch cost data deploy download evaluation models scaling storage train",
         "numpy safetensors sklearn threadpoolctl torch",
     ),
-    "search": Layer("arch cost scaling storage", "numpy optuna ray"),
+    "search": Layer("arch cost scaling storage", "filelock numpy optuna ray scipy sqlalchemy torch"),
+    "evaluators": Layer("arch data models search train"),
     "recipes": Layer("arch data train"),
     "demo": Layer(
         "arch cost data deploy evaluation explain models recipes report scaling search storage train transfer"
@@ -62,7 +63,7 @@ LAYERS = {
 
 # Optional dependencies: each enters through one file, which says what to install when it is missing.
 OPTIONAL = (
-    "captum datasets h5py nncf onnx onnxruntime onnxscript openvino optuna ray scipy skimage tensorboard torchvision "
+    "captum datasets h5py nncf onnx onnxruntime onnxscript openvino optuna ray skimage tensorboard torchvision "
     "webdataset"
 )
 

@@ -52,8 +52,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_file_and_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (Path(cli.__file__).parent / f"{verb}.py").is_file()
-    assert main([verb, "--help"]) == 0
+    assert (Path(cli.__file__).parent / f"{verb.replace(' ', '_')}.py").is_file()
+    assert main([*verb.split(), "--help"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out.startswith(f"usage: triscale {verb} ")

@@ -15,7 +15,7 @@ from triscale.search.record import Record, as_sampler, open_record, sqlite_addre
 RESULT = Result(score=0.5, images=10, seconds=1.25)
 
 
-def _open(path: Path, planner: Row | None = None, *, resume: bool = False, count: int = 3):  # noqa: ANN202
+def _open(path: Path, planner: Row | None = None, *, resume: bool = False, count: int = 3):
     return open_record(sqlite_address(path), "made-up", planner or Row(count), asked={"count": count}, resume=resume)
 
 

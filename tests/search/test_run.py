@@ -127,7 +127,7 @@ def test_error_of_the_machine_stops_the_study_and_keeps_the_trial(tmp_path: Path
 
     with pytest.raises(OSError, match="No space left on device"):
         _run(tmp_path, Row(2), executor=Full())
-    end, rows, _ = _run(tmp_path, Row(2), resume=True)
+    _, rows, _ = _run(tmp_path, Row(2), resume=True)
     assert [state for _, state, _, _ in rows] == [State.DONE] * 2
 
 
