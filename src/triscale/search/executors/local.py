@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 import signal
 import threading
 import time
@@ -13,9 +12,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from triscale.search.executors import Finished, Work
+from triscale.search.executors.pickled import answer, packed, unpacked
 
 _CONTEXT: Final = get_context("spawn")
 _THREAD_SETTINGS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -57,11 +57,7 @@ class LocalExecutor:
 
     def submit(self, number: int, work: Work) -> None:
         """Raises ValueError for work that cannot be pickled."""
-        try:
-            pickled = pickle.dumps(work)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(f"work for other processes must be picklable, and {work!r} is not: {error}") from None
-        self._queue.append((number, pickled))
+        self._queue.append((number, packed(work)))
         self._hand_out()
 
     def finished(self, timeout_s: float) -> list[Finished]:
@@ -79,11 +75,10 @@ class LocalExecutor:
         assert worker.number is not None
         number, worker.number = worker.number, None
         try:
-            value, error = pickle.loads(worker.orders.recv_bytes())  # noqa: S301 (our own process wrote it)
+            return unpacked(number, worker.orders.recv_bytes())
         except (EOFError, OSError):
             self._end(slot, grace_s=0.0)
             return Finished(number=number, lost=True)
-        return Finished(number=number, value=value, error=error)
 
     def _hand_out(self) -> None:
         for slot in range(self.slots):
@@ -165,10 +160,10 @@ def _work(orders: Connection, alive: Connection, cores: tuple[int, ...]) -> None
             os.sched_setaffinity(0, cores)
     while True:
         try:
-            pickled = orders.recv_bytes()
+            work = orders.recv_bytes()
         except (EOFError, OSError):
             return
-        orders.send_bytes(_answer(pickled))
+        orders.send_bytes(answer(work))
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -180,20 +175,3 @@ def _end_with(alive: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         alive.recv_bytes()
     os._exit(1)
-
-
-def _answer(pickled: bytes) -> bytes:
-    """Value and error of a piece of work, as bytes."""
-    value: Any = None
-    error: Exception | None = None
-    try:
-        value = pickle.loads(pickled)()  # noqa: S301 (the process that started this one wrote it)
-    except Exception as raised:
-        error = raised
-    try:
-        answer = pickle.dumps((value, error))
-        pickle.loads(answer)  # noqa: S301 (just written; errors with arguments of their own may fail here)
-    except Exception as problem:
-        shown = f"{type(error).__name__}: {error}" if error is not None else f"{value!r} cannot be pickled: {problem}"
-        return pickle.dumps((None, RuntimeError(shown)))
-    return answer
