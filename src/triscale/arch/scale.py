@@ -1,6 +1,8 @@
 """Scaling a spec: depth, width and resolution coefficients in, a spec with whole numbers out (Equation 1)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from triscale.arch.coefficients import Coefficients
 from triscale.arch.rounding import ChannelRounding, round_channels, round_layers, round_resolution
@@ -12,6 +14,7 @@ def _scale_channels(channels: int, width: float, rounding: ChannelRounding) -> i
     return channels if width == 1 else round_channels(channels * width, rounding)
 
 
+@lru_cache(maxsize=4096)
 def _scale_stage(stage: Stage, coefficients: Coefficients, rounding: ChannelRounding) -> Stage:
     layers, channels, base = stage.layers, stage.channels, stage.expansion_base
     if stage.scale_depth:
@@ -32,19 +35,22 @@ def scale(spec: NetworkSpec, coefficients: Coefficients, *, name: str | None = N
     rows say so keep their layers or channels. Operators, strides, expansions and classes never change.
     """
     height, width = spec.resolution
+    resolution = Resolution(
+        round_resolution(coefficients.resolution * height),
+        round_resolution(coefficients.resolution * width),
+    )
+    return scale_stages(spec, [coefficients] * len(spec.stages), resolution=resolution, name=name)
+
+
+def scale_stages(
+    spec: NetworkSpec, coefficients: Sequence[Coefficients], *, resolution: Resolution, name: str | None = None
+) -> NetworkSpec:
+    """`spec` at `resolution`, each stage scaled by coefficients of its own: one for every stage, in order."""
     stages: list[Stage] = []
-    for stage in spec.stages:
-        scaled = _scale_stage(stage, coefficients, spec.rounding)
+    for stage, own in zip(spec.stages, coefficients, strict=True):
+        scaled = _scale_stage(stage, own, spec.rounding)
         if stage.operator is Operator.MAX_POOL:
             # A pool has the channels of what it pools, however those were rounded.
             scaled = replace(scaled, channels=stages[-1].channels if stages else spec.input_channels)
         stages.append(scaled)
-    return replace(
-        spec,
-        name=name or spec.name,
-        resolution=Resolution(
-            round_resolution(coefficients.resolution * height),
-            round_resolution(coefficients.resolution * width),
-        ),
-        stages=tuple(stages),
-    )
+    return replace(spec, name=name or spec.name, resolution=resolution, stages=tuple(stages))
