@@ -13,7 +13,8 @@ from triscale.arch.spec import NetworkSpec, square
 from triscale.arch.zoo import get_network
 from triscale.cost import network_cost
 from triscale.scaling import CompoundScaling
-from triscale.search.comparison import ScalingStudy, StudySummary, Way, scaling_study, summary
+from triscale.search.comparison import ScalingStudy, Way, scaling_study
+from triscale.search.comparison_summary import StudySummary, summary
 from triscale.search.job import Job, Result
 from triscale.search.planner import Params, Pause, Planner, State, Trial
 from triscale.search.statistics import difference, pooled_deviation

@@ -77,6 +77,7 @@ def run(options: Options) -> None:
 def _run(options: Options) -> None:
     from triscale.cli import search_study
     from triscale.search import comparison
+    from triscale.search.comparison_summary import summary
 
     began_s = time.monotonic()
     folder = study_folder(options, "study")
@@ -100,9 +101,9 @@ def _run(options: Options) -> None:
         conducted = search_study.conduct(
             options, "study", study, evaluator, folder=folder, executor=executor, deadline_s=deadline_s
         )
-    summary = comparison.summary(study, conducted.trials)
+    found = summary(study, conducted.trials)
     paths = search_study.write_results(
-        options, "study", folder, study, conducted, summary, baseline=baseline.name, kind="study"
+        options, "study", folder, study, conducted, found, baseline=baseline.name, kind="study"
     )
     if options.json:
         print((folder / search_study.RESULTS_FILE).read_text(encoding="utf-8"), end="")
