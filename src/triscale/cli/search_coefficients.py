@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """triscale search coefficients --data photos/ --strategy guided -o runs/abg
 triscale search coefficients --data fashion-mnist --step 0.1 --seeds 3
-triscale scale efficientnet-b0 --macs 1G --coefficients runs/abg/coefficients.json"""
+triscale scale NET --macs 1G --coefficients runs/abg/coefficients.json"""
 
 COEFFICIENTS_FILE = "coefficients.json"
 

@@ -338,12 +338,9 @@ def _machine() -> str:
 
 def _versions() -> dict[str, str]:
     import platform
+    from importlib.metadata import version
 
-    import torch
-
-    import triscale
-
-    return {"triscale": triscale.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return {"triscale": version("triscale"), "torch": version("torch"), "python": platform.python_version()}
 
 
 def deadline_of(options: SearchOptions) -> float | None:
