@@ -18,7 +18,7 @@ from triscale.search.executors import Finished, Work
 from triscale.search.executors.pickled import answer, packed, unpacked
 
 _CONTEXT: Final = get_context("spawn")
-_THREAD_SETTINGS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_SETTINGS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Libraries read them once, when they are loaded."""
 
 
@@ -39,11 +39,13 @@ class LocalExecutor:
     for each core, since small networks train best on one. A process that dies is replaced. Processes are left
     `grace_s` seconds to save what they do when this executor is left.
 
-    Raises ValueError for less than one slot.
+    Raises ValueError for less than one slot, or no cores.
     """
 
     def __init__(self, slots: int | None = None, *, cores: Sequence[int] | None = None, grace_s: float = 10.0) -> None:
         own = tuple(cores) if cores is not None else usable_cores()
+        if not own:
+            raise ValueError("trainings need a core to run on, got no cores; leave cores out for all there are")
         self.slots = len(own) if slots is None else slots
         if self.slots < 1:
             raise ValueError(f"at least one training must run at a time, got {self.slots}")
@@ -65,20 +67,27 @@ class LocalExecutor:
         busy = {
             worker.orders: slot for slot, worker in enumerate(self._workers) if worker and worker.number is not None
         }
-        ended = [self._collect(busy[ready]) for ready in wait(list(busy), timeout_s) if isinstance(ready, Connection)]
+        answered = wait(list(busy), timeout_s)
+        # What a dead process had forked holds its pipe open, so that no end of it is seen.
+        ended = [slot for orders, slot in busy.items() if orders in answered or not self._alive(slot)]
+        collected = [self._collect(slot) for slot in ended]
         self._hand_out()
-        return ended
+        return collected
+
+    def _alive(self, slot: int) -> bool:
+        worker = self._workers[slot]
+        return worker is not None and worker.process.is_alive()
 
     def _collect(self, slot: int) -> Finished:
         worker = self._workers[slot]
         assert worker is not None
         assert worker.number is not None
         number, worker.number = worker.number, None
-        try:
-            return unpacked(number, worker.orders.recv_bytes())
-        except (EOFError, OSError):
-            self._end(slot, grace_s=0.0)
-            return Finished(number=number, lost=True)
+        with contextlib.suppress(EOFError, OSError):
+            if worker.orders.poll():
+                return unpacked(number, worker.orders.recv_bytes())
+        self._end(slot, grace_s=0.0)
+        return Finished(number=number, lost=True)
 
     def _hand_out(self) -> None:
         for slot in range(self.slots):
@@ -87,11 +96,11 @@ class LocalExecutor:
             worker = self._workers[slot]
             if worker is not None and worker.number is not None:
                 continue
-            if worker is None or not worker.process.is_alive():
+            if worker is None or not self._alive(slot):
                 self._end(slot, grace_s=0.0)
                 worker = self._workers[slot] = _begin(self._cores[slot])
             worker.number, pickled = self._queue.popleft()
-            with contextlib.suppress(BrokenPipeError):  # found dead when its answer is waited for
+            with contextlib.suppress(OSError):  # found dead when its answer is waited for
                 worker.orders.send_bytes(pickled)
 
     def _end(self, slot: int, *, grace_s: float) -> None:
@@ -133,9 +142,9 @@ def _begin(cores: tuple[int, ...]) -> _Worker:
     orders, workers_orders = _CONTEXT.Pipe()
     workers_alive, alive = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_work, args=(workers_orders, workers_alive, cores), daemon=False)
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
     # What is imported on the way into the new process must find them set already.
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(len(cores))))
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, str(len(cores))))
     try:
         process.start()
     finally:
