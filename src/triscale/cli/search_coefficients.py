@@ -74,6 +74,7 @@ def run(options: Options) -> None:
 
 def _run(options: Options) -> None:
     from triscale.cli import search_study
+    from triscale.cli.progress import watched
     from triscale.scaling import CompoundScaling, scaling_to_json
     from triscale.search.coefficients import coefficient_search, summary
     from triscale.storage import write_text
@@ -94,6 +95,7 @@ def _run(options: Options) -> None:
         ranges=ranges,
         seeds=options.seeds,
         epochs=evaluator.recipe.epochs,
+        watch=lambda triples: watched(triples, "making candidates", total=len(triples)),
     )
     if options.dry_run:
         search_study.describe_plan(planner, evaluator)
@@ -105,7 +107,7 @@ def _run(options: Options) -> None:
         )
     found = summary(planner, conducted.trials)
     paths = search_study.write_results(
-        options, verb, folder, planner, conducted, found, baseline=baseline.name, kind="coefficients"
+        options, verb, folder, [(planner, conducted)], found, baseline=baseline.name, kind="coefficients"
     )
     if found.best is not None:
         best = CompoundScaling(found.best.alpha, found.best.beta, found.best.gamma)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -121,10 +121,11 @@ def conduct(
     part: str = "",
     executor: "Executor",
     deadline_s: float | None,
+    later: "Sequence[Job]" = (),
 ) -> Conducted:
     """Run the study in `folder`, or go on with it; `part` tells several records of one folder apart.
 
-    Says beforehand what it will cost, and leaves nothing half-written wherever it stops.
+    Says beforehand what it will cost, with what comes `later`, and leaves nothing half-written wherever it stops.
     """
     from triscale.search.record import open_record, sqlite_address
     from triscale.search.run import Deadline, run_study
@@ -139,7 +140,7 @@ def conduct(
         record.note(PACE, [list(pace.macs), list(pace.epoch_seconds)])
         progress = _progress(planner, record.trials(), pace, executor.slots)
         if not options.json:
-            _tell_cost(planner, progress, executor, options)
+            _tell_cost(planner, progress, executor, options, later_s=sum(map(pace.seconds, later)) / executor.slots)
         with shown(progress, quiet=options.json) as tell:
             end = run_study(
                 record,
@@ -189,15 +190,18 @@ def _progress(planner: "Planner", trials: "Sequence[Trial]", pace: "Pace", slots
     return made
 
 
-def _tell_cost(planner: "Planner", progress: Progress, executor: "Executor", options: SearchOptions) -> None:
+def _tell_cost(
+    planner: "Planner", progress: Progress, executor: "Executor", options: SearchOptions, *, later_s: float
+) -> None:
     from triscale.cli.output import print_paragraph
 
     keys = len({job.key for job in planner.expected()})
-    hours = progress.remaining_s / 3600
+    hours = (progress.remaining_s + later_s) / 3600
     done = f"{progress.done} of them done, " if progress.done else ""
     print_paragraph(
         f"{keys} trainings, {done}{executor.description}: about {about(progress.remaining_s)} "
-        f"({hours:.2f} hours), measured from a few updates."
+        f"({progress.remaining_s / 3600:.2f} hours), measured from a few updates."
+        + (f" Full trainings of the best take about {about(later_s)} after that." if later_s else "")
     )
     if options.max_hours is not None and hours > options.max_hours:
         print_paragraph(f"--max-hours {options.max_hours:g} ends it before; --resume goes on with it at any time.")
@@ -239,18 +243,24 @@ def write_results(
     options: SearchOptions,
     verb: str,
     folder: Path,
-    planner: "Planner",
-    conducted: Conducted,
+    parts: "Sequence[tuple[Planner, Conducted]]",
     summary: Any,
     *,
     baseline: str,
     kind: str,
 ) -> list[Path]:
-    """Write results.json, the table of trials, the pictures and the page; returns what was written."""
+    """Write results.json, the table of trials, the pictures and the page; returns what was written.
+
+    `parts` are the studies of the folder, in their order; all but the last are complete.
+    """
     from triscale.arch.codec import encode
     from triscale.report.search import draw, read_results, write_csv, write_page
     from triscale.storage import write_text
 
+    last = parts[-1][1]
+    trials: list[dict[str, Any]] = []
+    for planner, conducted in parts:
+        trials += _rows(planner, conducted.trials, first=len(trials))
     data = {
         "format": "triscale-search",
         "version": 1,
@@ -261,10 +271,11 @@ def write_results(
         "machine": _machine(),
         "versions": _versions(),
         "date": datetime.now(UTC).date().isoformat(),
-        "executor": conducted.executor,
-        "training_hours": _training_s(conducted.trials) / 3600,
-        "complete": conducted.end.value == "complete",
-        "trials": [_row(planner, trial) for trial in conducted.trials],
+        "executor": last.executor,
+        "training_hours": sum(row["seconds"] or 0.0 for row in trials if row["same_as"] is None) / 3600,
+        "complete": last.end.value == "complete",
+        "planned": max(len(trials), sum(len(planner.expected()) for planner, _ in parts)),
+        "trials": trials,
         "summary": encode(summary),
     }
     path = folder / RESULTS_FILE
@@ -275,33 +286,30 @@ def write_results(
     return [path, table, *draw(results, folder), write_page(folder)]
 
 
-def _row(planner: "Planner", trial: "Trial") -> dict[str, Any]:
-    job = planner.job(trial.params)
-    cost = network_cost(job.network)
-    result = trial.result
-    return {
-        "number": trial.number,
-        "params": dict(trial.params),
-        "network": {
-            "name": job.network.name,
-            "macs": cost.macs,
-            "params": cost.params,
-            "resolution": list(job.network.resolution),
-        },
-        "seed": job.seed,
-        "epochs": job.epochs,
-        "state": trial.state.value,
-        "score": None if result is None else result.score,
-        "images": None if result is None else result.images,
-        "seconds": None if result is None else result.seconds,
-        "value": trial.value,
-        "error": trial.error,
-        "same_as": trial.same_as,
-    }
-
-
-def _training_s(trials: "Sequence[Trial]") -> float:
-    return sum(trial.result.seconds for trial in trials if trial.result is not None and trial.same_as is None)
+def _rows(planner: "Planner", trials: "Sequence[Trial]", *, first: int) -> Iterator[dict[str, Any]]:
+    """As results.json holds them; `first` is the number of the first."""
+    for trial in trials:
+        job, result = planner.job(trial.params), trial.result
+        cost = network_cost(job.network)
+        yield {
+            "number": first + trial.number,
+            "params": dict(trial.params),
+            "network": {
+                "name": job.network.name,
+                "macs": cost.macs,
+                "params": cost.params,
+                "resolution": list(job.network.resolution),
+            },
+            "seed": job.seed,
+            "epochs": job.epochs,
+            "state": trial.state.value,
+            "score": None if result is None else result.score,
+            "images": None if result is None else result.images,
+            "seconds": None if result is None else result.seconds,
+            "value": trial.value,
+            "error": trial.error,
+            "same_as": None if trial.same_as is None else first + trial.same_as,
+        }
 
 
 def command(options: SearchOptions, verb: str) -> str:
@@ -364,6 +372,3 @@ def tell_files(folder: Path, paths: Sequence[Path], conducted: Conducted, verb: 
     if conducted.end.value != "complete":
         pairs.append(("unfinished", f"go on with: triscale {verb} -o {shlex.quote(str(folder))} --resume"))
     print_pairs(pairs)
-
-
-Conduct = Callable[..., Conducted]

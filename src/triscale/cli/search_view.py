@@ -73,7 +73,7 @@ class Progress:
         """Network and seed."""
         job = self.planner.job(trial.params)
         macs = network_cost(job.network).macs
-        epochs = f", {job.epochs} epochs" if job.epochs is not None else ""
+        epochs = f", {job.epochs} epoch{'s' * (job.epochs > 1)}" if job.epochs is not None else ""
         return f"{job.network.name} ({macs / 1e6:.2f} M macs), seed {job.seed}{epochs}"
 
     @property

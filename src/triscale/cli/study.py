@@ -103,7 +103,7 @@ def _run(options: Options) -> None:
         )
     found = summary(study, conducted.trials)
     paths = search_study.write_results(
-        options, "study", folder, study, conducted, found, baseline=baseline.name, kind="study"
+        options, "study", folder, [(study, conducted)], found, baseline=baseline.name, kind="study"
     )
     if options.json:
         print((folder / search_study.RESULTS_FILE).read_text(encoding="utf-8"), end="")
@@ -113,12 +113,7 @@ def _run(options: Options) -> None:
 
 
 def _tell(folder: Path) -> None:
-    from triscale.cli.output import print_paragraph
     from triscale.report.search import read_results, table3
 
-    results = read_results(folder / "results.json")
     print()
-    print(table3(results))
-    for verdict in results.verdicts:
-        print()
-        print_paragraph(verdict)
+    print(table3(read_results(folder / "results.json")))

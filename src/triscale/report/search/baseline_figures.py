@@ -23,7 +23,7 @@ from triscale.report.search.look import (
     title,
 )
 from triscale.report.search.picture import Panel, Picture
-from triscale.report.search.summaries import BaselineSearch, Cost, Finalist, HandMade, Sample
+from triscale.report.search.summaries import BaselineSearch, Finalist, HandMade, Sample
 from triscale.scaling.quantities import format_quantity
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _candidates(search: BaselineSearch, judged: list[Sample], *, whole: bool) ->
             zorder=1.5,
         )
     macs = [each.macs for each in judged]
-    if search.cost is Cost.MACS:
+    if search.target_macs is not None:
         target = f"target, {format_quantity(search.target_macs)}"
         axes.axvline(search.target_macs, color=INK, linestyle="--", linewidth=1.2, label=target, zorder=1)
         macs.append(search.target_macs)

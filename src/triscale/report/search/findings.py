@@ -9,7 +9,16 @@ from triscale.report.page.facts import Fact, Figure, duration
 from triscale.report.page.records import Interval
 from triscale.report.search.look import percent
 from triscale.report.search.records import Kind, SearchResults, State
-from triscale.report.search.summaries import BaselineSearch, CoefficientSearch, Optimum, Study, Triple, Verdict, Way
+from triscale.report.search.summaries import (
+    BaselineSearch,
+    BesideHandMade,
+    CoefficientSearch,
+    Optimum,
+    Study,
+    Triple,
+    Verdict,
+    Way,
+)
 from triscale.scaling.quantities import format_quantity
 
 TITLES: Final = {
@@ -107,7 +116,7 @@ def _baseline(search: BaselineSearch) -> Iterator[Figure]:
     yield Figure(title="Looked at", value=f"{len(search.candidates):,}", note="networks")
 
 
-def _badge(verdict: Verdict) -> Badge:
+def _badge(verdict: Verdict | BesideHandMade) -> Badge:
     if verdict.low is None:
         return Badge.UNKNOWN
     return Badge.NOISE if verdict.within_noise else Badge.CLEAR
@@ -116,8 +125,8 @@ def _badge(verdict: Verdict) -> Badge:
 def sentences(results: SearchResults) -> tuple[Sentence, ...]:
     """Verdicts, with what noise says of them."""
     match results.summary:
-        case Study() as study:
-            return tuple(Sentence(text=each.text, badge=_badge(each)) for each in study.verdicts)
+        case Study() | BaselineSearch() as found:
+            return tuple(Sentence(text=each.text, badge=_badge(each)) for each in found.verdicts)
         case CoefficientSearch() as search if search.best is not None:
             close = sum(search.is_within_noise(each) for each in search.candidates)
             if search.best.low is None:
@@ -151,7 +160,11 @@ def _made(results: SearchResults) -> Iterator[tuple[str, str]]:
             yield "Target", f"{format_quantity(search.target_macs)} multiply-adds"
         case BaselineSearch() as search:
             yield "Search", f"{search.strategy}, reward with exponent {search.exponent:g} on {search.cost}"
-            yield "Target", f"{format_quantity(search.target_macs)} multiply-adds"
+            macs, target_ms = search.target_macs, search.target_ms
+            yield (
+                "Target",
+                f"{target_ms:g} ms for an image" if macs is None else f"{format_quantity(macs)} multiply-adds",
+            )
     yield "Trials", f"{results.done:,} done, {len(results.failed):,} failed"
     yield "Training", f"{duration(3600 * results.training_hours)}, summed over trainings"
     yield "Ran on", ", ".join(filter(None, (results.machine, results.executor)))

@@ -125,6 +125,13 @@ class Candidate:
         return Triple(self.alpha, self.beta, self.gamma)
 
 
+class Range(NamedTuple):
+    """The 95 % interval of a coefficient."""
+
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
     """The best coefficients, with the 95 % interval of their score; None where noise is unknown."""
@@ -154,6 +161,10 @@ class Surface:
     """Residual standard deviation."""
     optimum: Optimum
     trainings: int
+    alpha: Range | None = None
+    beta: Range | None = None
+    gamma: Range | None = None
+    """Where the optimum may lie."""
 
     def __post_init__(self) -> None:
         if len(self.coefficients) != SURFACE_TERMS:
@@ -172,6 +183,8 @@ class CoefficientSearch:
     best: Optimum | None
     indistinguishable: tuple[Triple, ...]
     surface: Surface | None
+    left_out: tuple[Triple, ...] = ()
+    """Those of the grid that were not tried, for want of a network of about the target's multiply-adds."""
 
     def __post_init__(self) -> None:
         check_positive(target_macs=self.target_macs, step=self.step)
@@ -195,6 +208,7 @@ class Sample:
     params: int
     score: float | None
     value: float | None
+    latency_ms: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(macs=self.macs, params=self.params)
@@ -234,6 +248,18 @@ class HandMade:
         check_spread(self.scores, self.mean, self.deviation)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BesideHandMade:
+    """A finalist's score less the hand-made network's; `low` and `high` bound it, unless noise is unknown."""
+
+    file: str
+    difference: float
+    low: float | None
+    high: float | None
+    within_noise: bool
+    text: str
+
+
 class Best(NamedTuple):
     """The highest reward up to a sample."""
 
@@ -246,7 +272,8 @@ class BaselineSearch:
     """What a search for a baseline found."""
 
     strategy: str
-    target_macs: int
+    target_macs: int | None
+    """None where latency is the cost."""
     exponent: float
     cost: Cost
     candidates: tuple[Sample, ...]
@@ -255,9 +282,15 @@ class BaselineSearch:
     top: tuple[Finalist, ...]
     hand_made: HandMade | None
     best_so_far: tuple[Best, ...]
+    target_ms: float | None = None
+    """None where multiply-adds are the cost."""
+    verdicts: tuple[BesideHandMade, ...] = ()
 
     def __post_init__(self) -> None:
-        check_positive(target_macs=self.target_macs)
+        targets = {Cost.MACS: self.target_macs, Cost.LATENCY: self.target_ms}
+        if [cost for cost, target in targets.items() if target is not None] != [self.cost]:
+            raise ValueError(f"a search by {self.cost} has a target of that kind and no other")
+        check_positive(target=targets[self.cost] or 0.0)
         known = {each.number for each in self.candidates}
         if len(known) < len(self.candidates):
             raise ValueError("two candidates share a number")

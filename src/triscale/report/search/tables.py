@@ -143,10 +143,11 @@ def _finalist_table(search: BaselineSearch) -> Table:
 
 def _front_table(search: BaselineSearch) -> Table:
     front = [each for each in search.candidates if each.number in search.front]
+    timed = [] if search.target_ms is None else ["ms"]
     return Table(
         key="front",
         title="Pareto front",
-        heads=("sample", "macs", "params", "top-1, %", "reward"),
+        heads=("sample", "macs", "params", "top-1, %", "reward", *timed),
         rows=tuple(
             Row(
                 cells=(
@@ -155,12 +156,17 @@ def _front_table(search: BaselineSearch) -> Table:
                     count(each.params),
                     per_cent(each.score),
                     Cell(NOTHING) if each.value is None else Cell(f"{each.value:.4f}", each.value),
+                    *(_milliseconds(each.latency_ms) for _ in timed),
                 )
             )
             for each in sorted(front, key=lambda each: each.macs)
         ),
         note="Samples that no other beats in both multiply-adds and score, by their short trainings.",
     )
+
+
+def _milliseconds(latency_ms: float | None) -> Cell:
+    return Cell(NOTHING) if latency_ms is None else Cell(f"{latency_ms:.2f}", latency_ms)
 
 
 def table3(results: SearchResults) -> str:

@@ -7,7 +7,8 @@ from itertools import accumulate
 from triscale.arch.spec import NetworkSpec
 from triscale.cost import network_cost
 from triscale.search.baseline.planning import BaselinePlanner, Key, key
-from triscale.search.baseline.reward import CostKind
+from triscale.search.baseline.reward import CostKind, Objective
+from triscale.search.baseline.verdicts import Trained, Verdict, verdicts
 from triscale.search.planner import State, Trial
 from triscale.search.statistics import deviation, mean
 
@@ -23,6 +24,8 @@ class Candidate:
     """Of the short training."""
     value: float
     """The reward."""
+    latency_ms: float | None = None
+    """Where that is the cost; None for a reward of 0, which tells nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,10 @@ class BaselineSummary:
     """Findings of a search; `triscale.arch.codec.encode` writes them as a result file holds them."""
 
     strategy: str
-    target_macs: float | None
+    target_macs: int | None
     """None where latency is the cost."""
+    target_ms: float | None
+    """None where multiply-adds are."""
     exponent: float
     cost: CostKind
     candidates: tuple[Candidate, ...]
@@ -69,6 +74,8 @@ class BaselineSummary:
     top: tuple[Finalist, ...]
     """Best first, by the reward of the full trainings' mean; those that have none yet come last."""
     hand_made: HandMade | None
+    verdicts: tuple[Verdict, ...]
+    """Of the finalists, beside the hand-made network."""
     best_so_far: tuple[tuple[int, float], ...]
     """After each candidate: its number, and the best reward until then."""
 
@@ -85,15 +92,21 @@ def summary(
     candidates = tuple(_candidate(planner, trial) for trial in done)
     front = pareto_front([candidate.macs for candidate in candidates], [candidate.score for candidate in candidates])
     rewards = accumulate((candidate.value for candidate in candidates), max)
+    objective, finalists, hand_made = planner.objective, _finalists(planner, best, finals), _hand_made(planner, finals)
+    trained = {each.file: Trained(macs=each.macs, scores=each.scores) for each in finalists}
     return BaselineSummary(
         strategy=planner.strategy,
-        target_macs=planner.objective.target if planner.objective.kind is CostKind.MACS else None,
-        exponent=planner.objective.exponent,
-        cost=planner.objective.kind,
+        target_macs=round(objective.target) if objective.kind is CostKind.MACS else None,
+        target_ms=objective.target if objective.kind is CostKind.LATENCY else None,
+        exponent=objective.exponent,
+        cost=objective.kind,
         candidates=candidates,
         front=tuple(candidates[place].number for place in front),
-        top=_finalists(planner, best, finals),
-        hand_made=_hand_made(planner.space.base, finals),
+        top=finalists,
+        hand_made=hand_made,
+        verdicts=()
+        if hand_made is None
+        else verdicts(trained, Trained(macs=hand_made.macs, scores=hand_made.scores), hand_made.name),
         best_so_far=tuple((candidate.number, best) for candidate, best in zip(candidates, rewards, strict=True)),
     )
 
@@ -123,8 +136,20 @@ def _candidate(planner: BaselinePlanner, trial: Trial) -> Candidate:
     assert trial.result is not None
     cost = network_cost(planner.job(trial.params).network)
     return Candidate(
-        number=trial.number, macs=cost.macs, params=cost.params, score=trial.result.score, value=_value(trial)
+        number=trial.number,
+        macs=cost.macs,
+        params=cost.params,
+        score=trial.result.score,
+        value=_value(trial),
+        latency_ms=_latency_ms(planner.objective, trial.result.score, _value(trial)),
     )
+
+
+def _latency_ms(objective: Objective, score: float, value: float) -> float | None:
+    """As it was measured then: the record keeps the reward that was made of it."""
+    if objective.kind is not CostKind.LATENCY or not score or not objective.exponent:
+        return None
+    return float(objective.target * (value / score) ** (1 / objective.exponent))
 
 
 def _value(trial: Trial) -> float:
@@ -157,7 +182,8 @@ def _finalists(planner: BaselinePlanner, best: Sequence[Trial], finals: Sequence
     )
 
 
-def _hand_made(baseline: NetworkSpec, finals: Sequence[Trial]) -> HandMade | None:
+def _hand_made(planner: BaselinePlanner, finals: Sequence[Trial]) -> HandMade | None:
+    baseline = planner.space.base
     if not any(trial.params["network"] == baseline.name for trial in finals):
         return None
     scores, cost = _scores(baseline, finals), network_cost(baseline)
