@@ -114,6 +114,8 @@ class Candidate:
     mean: float | None
     standard_error: float | None
     adjusted: float | None
+    shares: tuple[float, float, float] | None = None
+    """Of depth, width and resolution in what its network grew by, after rounding; None for those of the formula."""
 
     def __post_init__(self) -> None:
         check_positive(alpha=self.alpha, beta=self.beta, gamma=self.gamma, macs=self.macs)

@@ -127,8 +127,8 @@ def _line_handle(text: str) -> Any:
 
 
 def _draw_marks(axes: Any, search: CoefficientSearch, surface: Surface, total: float) -> list[Any]:
-    tried = [each.triple for each in search.candidates if each.mean is not None and growth(each.triple) > 1e-9]
-    placed = [shares(triple) for triple in tried]
+    tried = [each for each in search.candidates if each.mean is not None and growth(each.triple) > 1e-9]
+    placed = [each.shares or shares(each.triple) for each in tried]
     handles = []
     if placed:
         handles += axes.plot(

@@ -10,6 +10,7 @@ from triscale.scaling.coefficients import CompoundScaling
 from triscale.scaling.equal import equal_macs
 from triscale.scaling.quantities import format_quantity
 from triscale.search.coefficients.grid import GROWTH, Triple
+from triscale.search.coefficients.shares import Shares, shares_of
 
 TOLERANCE: Final = 0.03
 """By what share a candidate's multiply-adds may miss the target."""
@@ -24,6 +25,8 @@ class Candidate:
     network: NetworkSpec
     """Called after the baseline and the first of the triples."""
     macs: int
+    shares: Shares
+    """After rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +61,17 @@ def candidates(baseline: NetworkSpec, triples: Iterable[Triple], *, tolerance: f
             f"none of {len(left_out)} candidates has a network within {tolerance:.0%} of "
             f"{format_quantity(target)} macs; begin from a larger baseline"
         )
-    kept = tuple(_candidate(network, group) for network, group in grouped.items())
+    kept = tuple(_candidate(baseline, network, group) for network, group in grouped.items())
     return Candidates(target_macs=target, kept=kept, left_out=tuple(left_out))
 
 
-def _candidate(network: NetworkSpec, triples: Sequence[Triple]) -> Candidate:
+def _candidate(baseline: NetworkSpec, network: NetworkSpec, triples: Sequence[Triple]) -> Candidate:
     ordered = tuple(sorted(triples, key=lambda triple: (abs(triple.growth - GROWTH), triple)))
     first = ordered[0]
     name = f"{network.name}-a{first.alpha:g}-b{first.beta:g}-g{first.gamma:g}"
-    return Candidate(triples=ordered, network=replace(network, name=name), macs=network_cost(network).macs)
+    return Candidate(
+        triples=ordered,
+        network=replace(network, name=name),
+        macs=network_cost(network).macs,
+        shares=shares_of(network, baseline),
+    )

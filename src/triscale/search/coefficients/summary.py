@@ -12,7 +12,7 @@ from triscale.search.coefficients.grid import Triple
 from triscale.search.coefficients.guided import GuidedPlanner
 from triscale.search.coefficients.planning import CoefficientPlanner
 from triscale.search.coefficients.scored import scored
-from triscale.search.coefficients.shares import triple_of
+from triscale.search.coefficients.shares import Shares, triple_of
 from triscale.search.coefficients.surface import Fit, Peak, Scored, fit, peak
 from triscale.search.planner import State, Trial
 from triscale.search.statistics import Pooled, difference, mean, mean_interval, pooled_deviation
@@ -38,6 +38,8 @@ class CandidateRow:
     beta: float
     gamma: float
     macs: int
+    shares: Shares
+    """Of its network's growth, after rounding."""
     scores: tuple[float, ...]
     """Of full trainings, by seed."""
     mean: float | None
@@ -174,6 +176,7 @@ def _rows(candidate: Candidate, score: Scored, pooled: Pooled | None, found: Fit
             beta=triple.beta,
             gamma=triple.gamma,
             macs=candidate.macs,
+            shares=candidate.shares,
             scores=score.scores,
             mean=centre,
             standard_error=None
