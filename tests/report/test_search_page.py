@@ -110,7 +110,42 @@ def test_a_baseline_searchs_page_has_what_was_trained_in_full(folders: dict[str,
     for each in (*results["summary"]["top"], results["summary"]["hand_made"]):
         assert f"{100 * each['mean']:.2f} ± {100 * each['deviation']:.2f}" in page.text
     assert "best-1.json" in page.text
-    assert "controller, reward with exponent -0.07 on macs" in page.text
+    assert "controller, reward score × (cost / target)^w with w = -0.07, cost in macs" in page.text
+    assert "3M multiply-adds" in page.text
+
+
+def test_a_search_by_latency_tells_of_milliseconds(tmp_path: Path) -> None:
+    results = made_up.baseline()
+    summary = results["summary"]
+    summary |= {"cost": "latency", "target_macs": None, "target_ms": 12.5, "exponent": -1.0, "below": 0.0}
+    for each in summary["candidates"]:
+        each["latency_ms"] = 11.125
+    made_up.write(tmp_path, results)
+    text = Page(write_page(tmp_path)).text
+    assert "12.5 ms for an image" in text
+    assert "w = 0 below it, -1 above, cost in latency" in text
+    assert "11.12" in text
+
+
+def test_what_was_found_is_told_beside_what_was_made_by_hand(tmp_path: Path) -> None:
+    results = made_up.baseline()
+    texts = ["best-1.json is 2.0 points better than small", "best-2.json is as good, within noise"]
+    results["summary"]["verdicts"] = [
+        {"file": "best-1.json", "difference": 0.02, "low": 0.01, "high": 0.03, "within_noise": False, "text": texts[0]},
+        {"file": "best-2.json", "difference": 0.0, "low": None, "high": None, "within_noise": True, "text": texts[1]},
+    ]
+    made_up.write(tmp_path, results)
+    page = Page(write_page(tmp_path))
+    assert all(text in page.text for text in texts)
+    assert "noise unknown" in page.text
+
+
+@pytest.mark.parametrize("change", [{"target_macs": None}, {"target_ms": 5.0}, {"cost": "latency"}])
+def test_a_target_of_another_kind_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    results = made_up.baseline()
+    results["summary"] |= change
+    with pytest.raises(ValueError, match="has a target of that kind and no other"):
+        read_results(made_up.write(tmp_path, results))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -188,7 +188,7 @@ def test_moving_average() -> None:
 
 def test_a_reward_by_latency_has_no_line_of_target_macs(read: Callable[[Results], SearchResults]) -> None:
     results = made_up.baseline()
-    results["summary"]["cost"] = "latency"
+    results["summary"] |= {"cost": "latency", "target_macs": None, "target_ms": 12.5}
     axes = by_file(read(results))["candidates"].whole().axes[0]
     assert not [each for each in axes.lines if str(each.get_label()).startswith("target")]
 

@@ -58,12 +58,14 @@ class Options(SearchOptions):
     maximised is accuracy x (macs / target)^-0.07. The best are then trained in full, beside NET itself, and written
     as spec files that `scale`, `train` and all other verbs take.
 
-    With --latency the cost is the time of one image on this machine, one CPU thread, measured for each network.
+    So a network of half the cost may be 5% less accurate; with --hard the target is a limit, and nothing is gained
+    below it. With --latency the cost is the time of one image on this machine, one CPU thread, measured for each.
     """
 
     macs: float | None = option("target (NET's own), such as 400M", metavar="N", parse=parse_macs)
     latency: float | None = option("a measured target instead, such as 20ms", metavar="T", parse=parse_milliseconds)
     exponent: float = option("of cost / target in the reward", metavar="X", default=-0.07)
+    hard: bool = option("the target is a limit: exponent 0 below it, -1 above", default=False)
     strategy: Strategy = option("controller, evolution or random", metavar="S", default=Strategy.CONTROLLER)
     samples: int = option("networks to try", metavar="N", default=200)
     generation: int = option("networks between two looks at results", metavar="N", default=20)
@@ -167,11 +169,16 @@ def _planner(options: Options, baseline: "NetworkSpec", *, epochs: int) -> "Base
 
 def _objective(options: Options, baseline: "NetworkSpec") -> "Objective":
     from triscale.cost import network_cost
-    from triscale.search.baseline.reward import CostKind, Objective
+    from triscale.search.baseline.reward import EXPONENT, HARD_EXPONENTS, CostKind, Objective
 
+    exponent, below = options.exponent, None
+    if options.hard:
+        if exponent != EXPONENT:
+            raise ValueError(f"--hard has exponents of its own; leave out --exponent {exponent:g}")
+        below, exponent = HARD_EXPONENTS
     if options.latency is None:
         target = network_cost(baseline).macs if options.macs is None else options.macs
-        return Objective(target=target, exponent=options.exponent)
+        return Objective(target=target, exponent=exponent, below=below)
     if options.macs is not None:
         raise ValueError("--macs and --latency are two targets; give one of them")
     from triscale.deploy.latency import measure_latency
@@ -179,7 +186,7 @@ def _objective(options: Options, baseline: "NetworkSpec") -> "Objective":
 
     # Trainings run beside it: the fastest run is the least disturbed one.
     meter = Meter(lambda spec: measure_latency(spec, threads=1).fastest_ms)
-    return Objective(target=options.latency, exponent=options.exponent, kind=CostKind.LATENCY, cost=meter)
+    return Objective(target=options.latency, exponent=exponent, below=below, kind=CostKind.LATENCY, cost=meter)
 
 
 def _describe(options: Options, planner: "BaselinePlanner") -> None:
@@ -188,12 +195,15 @@ def _describe(options: Options, planner: "BaselinePlanner") -> None:
     from triscale.search.baseline.reward import extreme, macs
 
     space, objective = planner.space, planner.objective
+    power = f"{objective.exponent:g}" + (
+        "" if objective.below is None else f", or ^{objective.below:g} below the target"
+    )
     smallest, largest = (macs(extreme(space, best)) for best in (min, max))
     print_pairs(
         [
             ("baseline", f"{space.base.name}, {macs(space.base) / 1e6:.2f}M macs"),
             ("space", f"{float(space.size):.2g} networks of {smallest / 1e6:.2f}M to {largest / 1e6:.2f}M macs"),
-            ("reward", f"accuracy x (cost / {objective.kind.quantity(objective.target)})^{objective.exponent:g}"),
+            ("reward", f"accuracy x (cost / {objective.kind.quantity(objective.target)})^{power}"),
             ("strategy", f"{planner.strategy}, {planner.samples} networks, {planner.generation} at a time"),
             ("short trainings", f"{planner.samples} of {planner.epochs} epochs"),
             ("full trainings", f"{(options.top + 1) * options.seeds}: {options.top} found ones and the baseline"),

@@ -7,7 +7,15 @@ import pytest
 
 from tests.search.baseline.searching import TINY, tiny_space
 from triscale.search.baseline.encoding import to_spec
-from triscale.search.baseline.reward import CostKind, Objective, check_target, extreme, macs, reward
+from triscale.search.baseline.reward import (
+    HARD_EXPONENTS,
+    CostKind,
+    Objective,
+    check_target,
+    extreme,
+    macs,
+    reward,
+)
 
 
 def test_the_papers_reward() -> None:
@@ -16,6 +24,15 @@ def test_the_papers_reward() -> None:
     assert reward(0.75 * 1.05, cost=2.0, target=1.0) == pytest.approx(0.75, rel=1e-3)
     assert reward(0.5, cost=4.0, target=1.0, exponent=-0.5) == pytest.approx(0.25)
     assert reward(0.5, cost=4.0, target=1.0, exponent=0.0) == 0.5
+
+
+def test_a_hard_target_rewards_nothing_below_it() -> None:
+    below, exponent = HARD_EXPONENTS
+    rewards = [reward(0.8, cost=cost, target=2.0, exponent=exponent, below=below) for cost in (0.5, 1.9, 2.0, 2.5, 4.0)]
+    assert rewards == pytest.approx([0.8, 0.8, 0.8, 0.64, 0.4])
+    assert Objective(target=2 * macs(TINY), exponent=exponent, below=below).reward(0.8, TINY) == 0.8
+    with pytest.raises(ValueError, match=r"the exponent must be at most 0, .* got 0\.1"):
+        Objective(target=1.0, below=0.1)
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,11 @@ def test_the_shape_of_a_result_file() -> None:
     trials = run(planner(), score)
     best = top(planner(), trials, 1)
     written = json.loads(json.dumps(encode(summary(planner(), trials, best=best, finals=full_trainings(best, {})))))
-    keys = "strategy target_macs exponent cost candidates front top hand_made best_so_far"
+    keys = "strategy target_macs target_ms exponent below cost candidates front top hand_made verdicts best_so_far"
     assert list(written) == keys.split()
     assert (written["strategy"], written["exponent"], written["cost"]) == ("random", -0.07, "macs")
     assert written["target_macs"] == macs(TINY)
-    assert list(written["candidates"][0]) == ["number", "macs", "params", "score", "value"]
+    assert list(written["candidates"][0]) == ["number", "macs", "params", "score", "value", "latency_ms"]
     assert list(written["top"][0]) == ["number", "macs", "params", "scores", "mean", "deviation", "file"]
     assert list(written["hand_made"]) == ["name", "macs", "params", "scores", "mean", "deviation"]
     assert written["best_so_far"][0] == [written["candidates"][0]["number"], written["candidates"][0]["value"]]
@@ -120,6 +120,20 @@ def test_a_search_that_has_only_begun() -> None:
     assert (found.candidates, found.front, found.top, found.hand_made, found.best_so_far) == ((), (), (), None, ())
     latency = replace(planner(), objective=Objective(target=5.0, kind=CostKind.LATENCY, cost=lambda _: 1.0))
     assert (summary(latency, []).target_macs, summary(latency, []).cost) == (None, CostKind.LATENCY)
+
+
+@pytest.mark.parametrize(("exponent", "below"), [(-0.07, None), (-1.0, -0.5)])
+def test_latencies_are_told_as_they_were_measured(exponent: float, below: float | None) -> None:
+    def cost(spec: NetworkSpec) -> float:
+        return macs(spec) / 1e5
+
+    objective = Objective(target=macs(TINY) / 1e5, exponent=exponent, below=below, kind=CostKind.LATENCY, cost=cost)
+    timed = RandomPlanner(space=tiny_space(), objective=objective, samples=12)
+    for candidate in summary(timed, run(timed, score)).candidates:
+        assert candidate.latency_ms == pytest.approx(candidate.macs / 1e5)
+    hard = replace(timed, objective=replace(objective, exponent=-1.0, below=0.0))
+    told = [candidate.latency_ms for candidate in summary(hard, run(hard, score)).candidates]
+    assert None in told, "below a hard target the reward says nothing of the latency"
 
 
 def test_pareto_front_by_hand() -> None:

@@ -65,8 +65,7 @@ def baseline_pictures(search: BaselineSearch) -> tuple[Picture, ...]:
             Picture(
                 file="rewards",
                 title="Rewards",
-                caption=f"What each sample was worth to the search: score × (cost / target) to the power of "
-                f"{search.exponent:g}, where cost is {search.cost}.",
+                caption=f"What each sample was worth to the search: {search.reward}, where cost is {search.cost}.",
                 whole=partial(_rewards, search, rewarded, whole=True),
                 panels=(
                     Panel(

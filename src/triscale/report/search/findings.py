@@ -159,7 +159,7 @@ def _made(results: SearchResults) -> Iterator[tuple[str, str]]:
             )
             yield "Target", f"{format_quantity(search.target_macs)} multiply-adds"
         case BaselineSearch() as search:
-            yield "Search", f"{search.strategy}, reward with exponent {search.exponent:g} on {search.cost}"
+            yield "Search", f"{search.strategy}, reward {search.reward}, cost in {search.cost}"
             macs, target_ms = search.target_macs, search.target_ms
             yield (
                 "Target",

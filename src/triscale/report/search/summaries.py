@@ -286,6 +286,8 @@ class BaselineSearch:
     best_so_far: tuple[Best, ...]
     target_ms: float | None = None
     """None where multiply-adds are the cost."""
+    below: float | None = None
+    """The exponent of costs below the target, where that is another one."""
     verdicts: tuple[BesideHandMade, ...] = ()
 
     def __post_init__(self) -> None:
@@ -298,3 +300,11 @@ class BaselineSearch:
             raise ValueError("two candidates share a number")
         if unknown := [number for number in self.front if number not in known]:
             raise ValueError(f"the front names candidate {unknown[0]}, which is not among the candidates")
+
+    @property
+    def reward(self) -> str:
+        """In words, with its exponents."""
+        power = (
+            f"w = {self.exponent:g}" if self.below is None else f"w = {self.below:g} below it, {self.exponent:g} above"
+        )
+        return f"score × (cost / target)^w with {power}"

@@ -14,6 +14,8 @@ from triscale.search.baseline.space import Decisions, SearchSpace, StageChoices
 
 EXPONENT: Final = -0.07
 """The paper's: a network of twice the cost is worth 5 % more accuracy, and no more."""
+HARD_EXPONENTS: Final = (0.0, -1.0)
+"""Below and above a target that is a limit (MnasNet, section 3)."""
 NEAR: Final = 4.0
 """A target may be so many times beyond the space's smallest or largest network."""
 
@@ -35,16 +37,20 @@ class CostKind(StrEnum):
         return format_amount({CostKind.MACS: Limit.MACS, CostKind.LATENCY: Limit.LATENCY}[self], amount)
 
 
-def reward(score: float, *, cost: float, target: float, exponent: float = EXPONENT) -> float:
+def reward(
+    score: float, *, cost: float, target: float, exponent: float = EXPONENT, below: float | None = None
+) -> float:
     """score x (cost / target)^exponent; `cost` and `target` in one unit.
 
+    `below` is another exponent for costs below the target, as in MnasNet's Equation 3: with 0 nothing is gained there.
     The EfficientNet paper costs multiply-adds, MnasNet latency. Raises ValueError for a cost or target that is not
     positive, and for a positive exponent, which would reward cost.
     """
-    _check(target, exponent)
+    _check(target, exponent, below)
     if not (math.isfinite(cost) and cost > 0):
         raise ValueError(f"the cost of a network must be positive, got {cost}")
-    return score * float((cost / target) ** exponent)
+    chosen = below if below is not None and cost < target else exponent
+    return score * float((cost / target) ** chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +60,20 @@ class Objective:
     target: float
     """Multiply-adds, or milliseconds."""
     exponent: float = EXPONENT
+    below: float | None = None
+    """Another exponent for costs below the target, if any."""
     kind: CostKind = CostKind.MACS
     cost: CostFunction = macs
     """Of a network; latency is measured by a function that is given here."""
 
     def __post_init__(self) -> None:
-        _check(self.target, self.exponent)
+        _check(self.target, self.exponent, self.below)
         if self.kind is CostKind.LATENCY and self.cost is macs:
             raise ValueError("latency is measured by a function of yours; give it as cost")
 
     def reward(self, score: float, spec: NetworkSpec) -> float:
         """Of a network that scores so."""
-        return reward(score, cost=self.cost(spec), target=self.target, exponent=self.exponent)
+        return reward(score, cost=self.cost(spec), target=self.target, exponent=self.exponent, below=self.below)
 
 
 def check_target(space: SearchSpace, objective: Objective) -> None:
@@ -108,8 +116,9 @@ def _extreme(stage: StageChoices, best: Callable[..., int], *, kind: int) -> Dec
     )
 
 
-def _check(target: float, exponent: float) -> None:
+def _check(target: float, exponent: float, below: float | None) -> None:
     if not (math.isfinite(target) and target > 0):
         raise ValueError(f"the target must be positive, got {target}")
-    if not (math.isfinite(exponent) and exponent <= 0):
-        raise ValueError(f"the exponent must be at most 0, as the paper's -0.07, got {exponent}")
+    for each in (exponent, *([] if below is None else [below])):
+        if not (math.isfinite(each) and each <= 0):
+            raise ValueError(f"the exponent must be at most 0, as the paper's -0.07, got {each}")

@@ -25,7 +25,7 @@ class Candidate:
     value: float
     """The reward."""
     latency_ms: float | None = None
-    """Where that is the cost; None for a reward of 0, which tells nothing of it."""
+    """Where that is the cost; None where the reward tells nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,8 @@ class BaselineSummary:
     target_ms: float | None
     """None where multiply-adds are."""
     exponent: float
+    below: float | None
+    """The exponent below the target, where that is another one."""
     cost: CostKind
     candidates: tuple[Candidate, ...]
     front: tuple[int, ...]
@@ -99,6 +101,7 @@ def summary(
         target_macs=round(objective.target) if objective.kind is CostKind.MACS else None,
         target_ms=objective.target if objective.kind is CostKind.LATENCY else None,
         exponent=objective.exponent,
+        below=objective.below,
         cost=objective.kind,
         candidates=candidates,
         front=tuple(candidates[place].number for place in front),
@@ -147,9 +150,10 @@ def _candidate(planner: BaselinePlanner, trial: Trial) -> Candidate:
 
 def _latency_ms(objective: Objective, score: float, value: float) -> float | None:
     """As it was measured then: the record keeps the reward that was made of it."""
-    if objective.kind is not CostKind.LATENCY or not score or not objective.exponent:
+    if objective.kind is not CostKind.LATENCY or not score:
         return None
-    return float(objective.target * (value / score) ** (1 / objective.exponent))
+    exponent = objective.below if objective.below is not None and value >= score else objective.exponent
+    return float(objective.target * (value / score) ** (1 / exponent)) if exponent else None
 
 
 def _value(trial: Trial) -> float:
