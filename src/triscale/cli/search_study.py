@@ -197,6 +197,9 @@ def _tell_cost(
 
     keys = len({job.key for job in planner.expected()})
     hours = (progress.remaining_s + later_s) / 3600
+    if progress.done == keys:
+        print_paragraph(f"{keys} trainings, all of them done.")
+        return
     done = f"{progress.done} of them done, " if progress.done else ""
     print_paragraph(
         f"{keys} trainings, {done}{executor.description}: about {about(progress.remaining_s)} "

@@ -4,11 +4,15 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triscale.cli.leaving import signals_held, sigterm_ends
 from triscale.cli.options import option
 from triscale.cli.search_options import SearchOptions, as_begun, study_folder
 from triscale.scaling import EFFICIENTNET_SCALING, CompoundScaling, parse_scaling, read_scaling
+
+if TYPE_CHECKING:
+    from triscale.search.comparison_summary import StudySummary
 
 EXAMPLE = """triscale study --data fashion-mnist --factor 4 --seeds 3 -o runs/study
 triscale study --baseline mobilenetv2 --data photos/ --factor 2 4 8
@@ -108,12 +112,20 @@ def _run(options: Options) -> None:
     if options.json:
         print((folder / search_study.RESULTS_FILE).read_text(encoding="utf-8"), end="")
         return
-    _tell(folder)
+    _tell(found, folder)
     search_study.tell_files(folder, paths, conducted, "study", began_s)
 
 
-def _tell(folder: Path) -> None:
-    from triscale.report.search import read_results, table3
+def _tell(found: "StudySummary", folder: Path) -> None:
+    from triscale.cli.output import print_paragraph, print_table, table
+    from triscale.report.search import read_results, study_table
 
+    shown = study_table(read_results(folder / "results.json"))
+    rows = table(*shown.heads, left=2)
+    for row in shown.rows:
+        rows.add_row(*(cell.text for cell in row.cells))
     print()
-    print(table3(read_results(folder / "results.json")))
+    print_table(rows)
+    for verdict in found.verdicts:
+        print()
+        print_paragraph(verdict.text)

@@ -20,7 +20,7 @@ def tables(results: SearchResults) -> tuple[Table, ...]:
     """Those of the page, the most important first."""
     match results.summary:
         case Study() as study:
-            found = [study_table(study), *([_width_table(study)] if study.width_lines else [])]
+            found = [_study_table(study), *([_width_table(study)] if study.width_lines else [])]
         case CoefficientSearch() as search:
             found = [_candidate_table(search)]
         case BaselineSearch() as search:
@@ -34,8 +34,19 @@ def coefficients_text(row: StudyRow) -> str:
     return " ".join(f"{name}={value:.3g}" for name, value in named if abs(value - 1) > 1e-9) or "1"
 
 
-def study_table(study: Study) -> Table:
-    """The paper's Table 3: each way at each factor."""
+def study_table(results: SearchResults) -> Table:
+    """The paper's Table 3: each way at each factor.
+
+    Raises ValueError for another kind of search.
+    """
+    if not isinstance(results.summary, Study):
+        raise ValueError(
+            f"Table 3 compares ways to scale; these are the results of a search for {results.kind}, not a study"
+        )
+    return _study_table(results.summary)
+
+
+def _study_table(study: Study) -> Table:
     best = {
         factor: max((row.mean for row in study.rows if row.factor == factor and row.mean is not None), default=None)
         for factor in {row.factor for row in study.rows if row.way is not Way.BASELINE}
@@ -174,13 +185,10 @@ def table3(results: SearchResults) -> str:
 
     Raises ValueError for another kind of search.
     """
-    if not isinstance(results.summary, Study):
-        raise ValueError(
-            f"Table 3 compares ways to scale; these are the results of a search for {results.kind}, not a study"
-        )
-    table = study_table(results.summary)
+    table = study_table(results)
     lines = [table.heads, tuple("---" for _ in table.heads)]
     lines += [tuple(cell.text for cell in row.cells) for row in table.rows]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    assert isinstance(results.summary, Study)
     verdicts = "".join(f"- {' '.join(verdict.text.split())}\n" for verdict in results.summary.verdicts)
     return text + ("\n" + verdicts if verdicts else "")
