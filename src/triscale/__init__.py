@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from triscale.deploy.latency import measure_latency as measure_latency
     from triscale.deploy.predict import predict as predict
     from triscale.evaluation.run import evaluate as evaluate
+    from triscale.evaluators import JudgingData as JudgingData, TrainingEvaluator as TrainingEvaluator
     from triscale.explain.cam import class_activation_maps as class_activation_maps
     from triscale.explain.explanation import explain_images as explain_images
     from triscale.explain.grad_cam import grad_cam_maps as grad_cam_maps
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
         Solution as Solution,
         solve as solve,
     )
+    from triscale.scaling.equal import common_target as common_target, equal_macs as equal_macs
+    from triscale.search.baseline.space import SearchSpace as SearchSpace
+    from triscale.search.coefficients import coefficient_search as coefficient_search
+    from triscale.search.comparison import Way as Way, scaling_study as scaling_study
+    from triscale.search.executors.local import LocalExecutor as LocalExecutor
+    from triscale.search.record import open_record as open_record, sqlite_address as sqlite_address
+    from triscale.search.run import run_study as run_study
     from triscale.transfer.features import pooled_features as pooled_features
     from triscale.transfer.probe import probe as probe
 
@@ -106,6 +114,14 @@ _PUBLIC = {
         "Solution",
         "solve",
     ),
+    "triscale.scaling.equal": ("common_target", "equal_macs"),
+    "triscale.search.baseline.space": ("SearchSpace",),
+    "triscale.search.coefficients": ("coefficient_search",),
+    "triscale.search.comparison": ("Way", "scaling_study"),
+    "triscale.search.executors.local": ("LocalExecutor",),
+    "triscale.search.record": ("open_record", "sqlite_address"),
+    "triscale.search.run": ("run_study",),
+    "triscale.evaluators": ("JudgingData", "TrainingEvaluator"),
     "triscale.models": (
         "Model",
         "ModelCard",

@@ -1,8 +1,8 @@
 """Studies survive whatever stops them, and train nothing twice."""
 
 import errno
+import itertools
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,13 +108,24 @@ def test_training_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
 
 
 def test_nothing_is_begun_that_would_end_too_late(tmp_path: Path) -> None:
-    # The made-up pace: a training takes as many seconds as the network has channels.
-    deadline = Deadline(at_s=time.monotonic() + 4.5, seconds=lambda job: float(job.network.features))
+    # A training is said to take as many seconds as the network has channels; no time passes meanwhile.
+    deadline = Deadline(at_s=104.5, seconds=lambda job: float(job.network.features), clock=lambda: 100.0)
     end, rows, _ = _run(tmp_path, Row(9), deadline=deadline)
     assert end is End.TIME_UP
-    assert len(rows) == 4
+    assert [state for _, state, _, _ in rows] == [State.DONE] * 4
     end, rows, _ = _run(tmp_path, Row(9), resume=True)
     assert (end, len(rows)) == (End.COMPLETE, 9)
+
+
+def test_what_runs_when_time_is_up_goes_on_later(tmp_path: Path) -> None:
+    # A second passes at each look at the clock; trainings are said to take none.
+    deadline = Deadline(at_s=5.0, seconds=lambda _: 0.0, clock=lambda ticks=itertools.count(): float(next(ticks)))
+    end, rows, _ = _run(tmp_path, Row(9), deadline=deadline)
+    assert end is End.TIME_UP
+    assert {State.DONE, State.RUNNING} == {state for _, state, _, _ in rows}
+    end, rows, _ = _run(tmp_path, Row(9), resume=True)
+    assert (end, len(rows)) == (End.COMPLETE, 9)
+    assert _trainings(tmp_path) == list(range(1, 10))
 
 
 def test_error_of_the_machine_stops_the_study_and_keeps_the_trial(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from triscale.cli.options import option
 from triscale.cli.search_options import SearchOptions, as_begun, study_folder
 
 if TYPE_CHECKING:
-    from triscale.search.coefficients import CoefficientsSummary
+    from triscale.search.coefficients import CoefficientPlanner, CoefficientsSummary
 
 EXAMPLE = """triscale search coefficients --data photos/ --strategy guided -o runs/abg
 triscale search coefficients --data fashion-mnist --step 0.1 --seeds 3
@@ -99,6 +99,7 @@ def _run(options: Options) -> None:
     )
     if options.dry_run:
         search_study.describe_plan(planner, evaluator)
+        _describe(planner)
         return
     with search_study.executor_of(options) as executor:
         search_study.begin_folder(options, verb, folder)
@@ -117,6 +118,19 @@ def _run(options: Options) -> None:
         return
     _tell(found, folder)
     search_study.tell_files(folder, paths, conducted, verb, began_s)
+
+
+def _describe(planner: "CoefficientPlanner") -> None:
+    """What --dry-run shows beneath the networks."""
+    from triscale.cli.output import print_pairs, print_paragraph
+
+    found = planner.candidates
+    triples = sum(len(each.triples) for each in found.kept)
+    left_out = f"; {len(found.left_out)} more have none of these macs" if found.left_out else ""
+    print_pairs([("grid", f"{triples} coefficients make {len(found.kept)} different networks{left_out}")])
+    if planner.strategy != Strategy.GRID:
+        print()
+        print_paragraph("Results decide which networks are trained; those above stand for them, at the same cost.")
 
 
 def _tell(found: "CoefficientsSummary", folder: Path) -> None:

@@ -154,7 +154,9 @@ def _check(
         raise ValueError("a study needs at least one factor of the baseline's macs, such as 4")
     for factor in factors:
         if not factor > 0 or factor == 1:
-            raise ValueError(f"a factor of macs must be positive and not 1, which is the baseline itself, got {factor}")
+            raise ValueError(
+                f"a factor of macs must be positive and not 1, which is the baseline itself, got {factor:g}"
+            )
     # Names tell factors and lines apart by six digits.
     for what, texts in (
         ("factors", [f"{factor:g}" for factor in factors]),

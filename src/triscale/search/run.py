@@ -47,12 +47,18 @@ class Deadline:
     """When a study must end, and what a training takes."""
 
     at_s: float
-    """On `time.monotonic`'s clock."""
+    """On `clock`."""
     seconds: Callable[[Job], float]
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.clock() >= self.at_s
 
     def allows(self, job: Job) -> bool:
         """Whether `job` would end in time."""
-        return time.monotonic() + self.seconds(job) <= self.at_s
+        return self.clock() + self.seconds(job) <= self.at_s
 
 
 @dataclass(slots=True)
@@ -94,7 +100,7 @@ def run_study(
     for trial in record.adopt():
         study.begin(trial, Event.RESUMED)
     while True:
-        time_up = deadline is not None and time.monotonic() >= deadline.at_s
+        time_up = deadline is not None and deadline.over
         if stop() or time_up:
             return End.TIME_UP if time_up else End.STOPPED
         pause = study.fill(deadline)
