@@ -86,6 +86,7 @@ class Progress:
 
 def _picture(progress: Progress, began_s: float) -> "RenderableType":
     from rich.console import Group
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
@@ -111,7 +112,8 @@ def _picture(progress: Progress, began_s: float) -> "RenderableType":
     if progress.best is not None and progress.best.result is not None:
         parts.append(f"best {progress.best.result.score:.2%} (trial {progress.best.number})")
     bar = ProgressBar(total=max(1, progress.total), completed=min(ended, progress.total), width=60)
-    return Group(rows, bar, Text(", ".join(parts)))
+    # A bar by itself does not end its line.
+    return Group(rows, Padding(bar), Text(", ".join(parts)))
 
 
 @contextmanager
