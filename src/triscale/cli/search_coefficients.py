@@ -161,8 +161,10 @@ def _tell(found: "CoefficientsSummary", folder: Path) -> None:
         f"{others} other candidates are within noise of it"
     )
     if found.surface is not None:
-        optimum = found.surface.optimum
-        print_paragraph(
-            f"surface's optimum: alpha {optimum.alpha:.3g}, beta {optimum.beta:.3g}, gamma {optimum.gamma:.3g}"
-        )
+        named = [
+            f"{name} {getattr(found.surface.optimum, name):.3g} ({low:.3g} to {high:.3g})"
+            for name in ("alpha", "beta", "gamma")
+            for low, high in [getattr(found.surface, name)]
+        ]
+        print_paragraph(f"the surface's optimum, with 95% intervals: {', '.join(named)}")
     print_paragraph(f"triscale scale NET --macs BUDGET --coefficients {folder / COEFFICIENTS_FILE}")

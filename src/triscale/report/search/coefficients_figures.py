@@ -24,7 +24,7 @@ from triscale.report.search.look import (
     title,
 )
 from triscale.report.search.picture import Panel, Picture
-from triscale.report.search.summaries import Candidate, CoefficientSearch
+from triscale.report.search.summaries import Candidate, CoefficientSearch, Surface
 from triscale.report.search.surface_figure import surface_panel
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def coefficient_pictures(search: CoefficientSearch) -> tuple[Picture, ...]:
                 title="Fitted surface",
                 caption=f"A quadratic in the shares of depth, width and resolution, fitted to {surface.trainings} "
                 f"trainings that scatter by {100 * surface.noise:.2f} points around it. Each dot is a candidate, at "
-                "the alpha and beta of its shares on the surface; along the curve, gamma is 1.",
+                f"the alpha and beta of its shares on the surface; along the curve, gamma is 1.{_where(surface)}",
                 whole=partial(surface_panel, search, surface, whole=True),
                 panels=(
                     Panel(
@@ -89,6 +89,13 @@ def coefficient_pictures(search: CoefficientSearch) -> tuple[Picture, ...]:
             )
         )
     return tuple(found)
+
+
+def _where(surface: Surface) -> str:
+    """Where the optimum may lie, where that is known."""
+    named = (("alpha", surface.alpha), ("beta", surface.beta), ("gamma", surface.gamma))
+    found = [f"{name} {each.low:.3g} to {each.high:.3g}" for name, each in named if each is not None]
+    return f" 95 % of surfaces that fit as well have their optimum at {', '.join(found)}." if found else ""
 
 
 def _place(value: float, step: float) -> int | None:

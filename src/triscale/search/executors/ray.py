@@ -95,8 +95,9 @@ class RayExecutor:
 def _begin(address: str | None, *, slots: int | None, cpus: float) -> None:
     settings: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
-        # A cluster of our own may run more trainings than there are cores, where that was asked for.
         settings |= {"include_dashboard": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours calls home unasked
+        # A cluster of our own may run more trainings than there are cores, where that was asked for.
         if slots is not None:
             settings["num_cpus"] = max(1, round(slots * cpus))
     try:
