@@ -1,7 +1,7 @@
 """`triscale search baseline`: the architecture search that found B0, for your images and your multiply-adds."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ class Options(SearchOptions):
 
     The space is MnasNet's, around NET's stages: for each one operator, kernel, squeeze-and-excitation, skip, channels
     and layers. Networks are trained for a few epochs and judged by images held out of the training images; what is
-    maximised is accuracy x (macs / target)^-0.07. The best are then trained in full, beside NET itself, and written
-    as spec files that `scale`, `train` and all other verbs take.
+    maximised is accuracy x (macs / target)^-0.07. The best are then trained in full, beside NET itself, on all
+    training images, judged by the validation images, and written as spec files that all other verbs take.
 
     So a network of half the cost may be 5% less accurate; with --hard the target is a limit, and nothing is gained
     below it. With --latency the cost is the time of one image on this machine, one CPU thread, measured for each.
@@ -121,11 +121,13 @@ def _run(options: Options) -> None:
         best = top(planner, searched.trials, options.top) if searched.end is End.COMPLETE else ()
         if best:
             full = finalists(baseline, [planner.job(trial.params).network for trial in best], seeds=options.seeds)
+            # The images that chose would flatter what they have chosen.
+            unseen = replace(evaluator, data=replace(evaluator.data, held_out=None))
             trained = search_study.conduct(
                 options,
                 verb,
                 full,
-                evaluator,
+                unseen,
                 folder=folder,
                 part="-finalists",
                 executor=executor,
