@@ -10,7 +10,7 @@ from triscale.arch import NetworkSpec, square
 from triscale.arch.rows import conv
 from triscale.evaluators import JudgingData, TrainingEvaluator, recipe_of
 from triscale.recipes.small import small
-from triscale.search.job import Failed, Job
+from triscale.search.job import Failed, Job, Result
 from triscale.train.run import train
 from triscale.train.run_folder import DataSource
 from triscale.train.setting import Watch
@@ -21,11 +21,18 @@ NETWORK = NetworkSpec(
 DATA = JudgingData(source=DataSource(name="digits"), images=512, held_out=0.2)
 
 
-def _evaluator(**settings: float) -> TrainingEvaluator:
+def _evaluator() -> TrainingEvaluator:
     recipe = small(NETWORK)
     quick = replace(recipe.schedule, base_rate=0.05)
-    recipe = replace(recipe, network=NETWORK, schedule=quick, epochs=6, batch_size=64, ema_decay=0.9)
-    return TrainingEvaluator(recipe=replace(recipe, **settings), data=DATA)
+    recipe = replace(recipe, network=NETWORK, schedule=quick, epochs=4, batch_size=64, ema_decay=0.9)
+    return TrainingEvaluator(recipe=recipe, data=DATA)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """A training that nothing interrupts, and its folder."""
+    folder = tmp_path_factory.mktemp("evaluator") / "whole"
+    return _evaluator()(Job(network=NETWORK), folder), folder
 
 
 def test_judges_by_images_that_are_neither_trained_on_nor_validation() -> None:
@@ -45,21 +52,21 @@ def test_scores_by_validation_without_a_held_out_part() -> None:
     assert len(data.validation.labels) == len(whole.validation.labels)
 
 
-def test_equal_jobs_give_equal_scores_and_seeds_differ(tmp_path: Path) -> None:
-    evaluator = _evaluator()
-    first = evaluator(Job(network=NETWORK), tmp_path / "first")
+def test_equal_jobs_give_equal_scores_and_seeds_differ(tmp_path: Path, whole: tuple[Result, Path]) -> None:
+    evaluator, (first, folder) = _evaluator(), whole
     again = evaluator(Job(network=NETWORK), tmp_path / "again")
     other = evaluator(Job(network=NETWORK, seed=1), tmp_path / "other")
     assert (first.score, first.images) == (again.score, again.images)
     assert 0.3 < first.score <= 1
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "other")]
+    weights = [(path / "model.safetensors").read_bytes() for path in (folder, tmp_path / "other")]
     assert weights[0] != weights[1]
     assert first.images == other.images
 
 
-def test_training_that_was_stopped_goes_on_to_the_same_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluator, job = _evaluator(), Job(network=NETWORK)
-    whole = evaluator(job, tmp_path / "whole")
+def test_training_that_was_stopped_goes_on_to_the_same_score(
+    tmp_path: Path, whole: tuple[Result, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator, job, score = _evaluator(), Job(network=NETWORK), whole[0].score
 
     def stopped(*arguments: object, watch: Watch | None = None, **settings: object) -> object:  # noqa: ARG001
         def stop(event: str, step: int, _values: object) -> None:
@@ -73,9 +80,9 @@ def test_training_that_was_stopped_goes_on_to_the_same_score(tmp_path: Path, mon
         with pytest.raises(SystemExit):
             evaluator(job, tmp_path / "stopped")
     assert list((tmp_path / "stopped" / "checkpoints").iterdir())
-    assert evaluator(job, tmp_path / "stopped").score == whole.score
+    assert evaluator(job, tmp_path / "stopped").score == score
     # And once more: a training that had ended before anybody could hear of it.
-    assert evaluator(job, tmp_path / "stopped").score == pytest.approx(whole.score)
+    assert evaluator(job, tmp_path / "stopped").score == pytest.approx(score)
 
 
 def test_loss_that_stays_infinite_is_a_failure(tmp_path: Path) -> None:
@@ -93,7 +100,8 @@ def test_recipe_follows_the_job() -> None:
     assert larger.augmentation.padding == 2 * recipe.augmentation.padding
 
 
-def test_time_is_told_before() -> None:
+def test_time_is_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triscale.evaluators.PACED_S", 0.1)
     evaluator = _evaluator()
     once, often = (evaluator.seconds(Job(network=NETWORK, epochs=epochs)) for epochs in (6, 180))
     assert once > 0

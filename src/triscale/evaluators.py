@@ -79,7 +79,8 @@ class TrainingEvaluator:
 
     recipe: Recipe
     data: JudgingData
-    resources: Resources = field(default_factory=Resources)
+    resources: Resources = field(default_factory=lambda: Resources(workers=0))
+    """Images are read by the training's own process, since others train beside it."""
 
     def __call__(self, job: Job, folder: Path) -> Result:
         """Raises Failed where the loss stays infinite or memory runs out."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from triscale.cli.main import main
+from triscale.cli.main import VERBS, main
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
@@ -35,6 +35,12 @@ def test_page_shows_real_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     page = PAGE.read_text(encoding="utf-8")
     real = BLOCK.sub(lambda match: transcript(match[1]), page)
     assert real == page, f"the page is out of date; write it anew: python {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_told_of(verb: str) -> None:
+    pages = [*PAGE.parent.glob("*.md"), PAGE.parents[1] / "README.md"]
+    assert any(re.search(rf"triscale {verb}\b", page.read_text(encoding="utf-8")) for page in pages)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Dispatch: which module a verb loads, what its mistakes look like, how the process ends."""
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +38,10 @@ def fake(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:
     monkeypatch.setattr(cli.importlib, "import_module", lambda _: FakeVerb(error))
 
 
+def module_of(verb: str) -> Any:
+    return importlib.import_module(f"triscale.cli.{verb.replace(' ', '_')}")
+
+
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
 def test_overview_names_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
@@ -61,6 +68,28 @@ def test_every_verb_has_a_file_and_help_with_an_example(verb: str, capsys: pytes
     assert max(map(len, captured.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_of_every_verb_parse(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in module_of(verb).EXAMPLE.splitlines():
+        words = shlex.split(line)
+        words = words[words.index("triscale") + 1 :]
+        named = next(name for name in VERBS if words[: len(name.split())] == name.split())
+        seen: list[object] = []
+        monkeypatch.setattr(module_of(named), "run", seen.append)
+        assert main(words) == 0
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("words", [["search", "--help"], ["search", "-h"]])
+def test_help_on_the_first_of_two_words_names_the_seconds(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["triscale", *verb.split()] for verb in VERBS if verb.startswith("search ")
+    ]
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_of_the_overview_parse(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verb, *rest = example.split()[1:]
@@ -78,6 +107,10 @@ def test_examples_of_the_overview_parse(example: str, monkeypatch: pytest.Monkey
         (["xyzzy"], "triscale: unknown verb xyzzy; valid: list, describe, scale"),
         (["--verison"], "triscale: unknown option --verison; did you mean --version?"),
         (["describe", "--jsn", "efficientnet-b0"], "triscale describe: unknown option --jsn; did you mean --json?"),
+        (["search"], "triscale: search what? coefficients or baseline"),
+        (["search", "coefs"], "triscale: search what? coefficients or baseline, not coefs"),
+        (["search", "baseline", "--jsn"], "triscale search baseline: unknown option --jsn; did you mean --json?"),
+        (["study", "--factors", "2"], "triscale study: unknown option --factors; did you mean --factor?"),
         (["describe"], "triscale describe: the following arguments are required: NET"),
         (["describe", "a", "b"], "triscale describe: unexpected 'b'; usage: triscale describe NET [options]"),
     ],
@@ -149,7 +182,7 @@ def test_spec_files_need_no_torch(spec_file: Path) -> None:
 
 
 def test_only_the_chosen_verb_is_loaded() -> None:
-    verbs = {f"triscale.cli.{verb}" for verb in VERBS}
+    verbs = {f"triscale.cli.{verb.replace(' ', '_')}" for verb in VERBS}
     assert loaded_by() & verbs == set()
     assert loaded_by("list", "--json") & verbs == {"triscale.cli.list"}
     assert "rich" not in loaded_by("list", "--json")

@@ -1,17 +1,34 @@
 """Planners, evaluators and executors that need no training."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from triscale.arch import NetworkSpec, square
 from triscale.arch.rows import conv
 from triscale.search.executors import Finished, Work
 from triscale.search.job import Failed, Job, Result
 from triscale.search.planner import Choice, Params, Pause, State, Trial
+
+
+@contextmanager
+def hurried_databases() -> Iterator[None]:
+    """SQLite does not wait for the disk: what is killed loses nothing, only a power cut would."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def hurry(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", hurry)
 
 
 def network(channels: int) -> NetworkSpec:

@@ -278,7 +278,7 @@ def test_the_summary_is_the_report_in_json(lines: ScalingStudy, study: ScalingSt
         ({"ways": [Way.DEPTH, Way.DEPTH]}, r"ways must be .+, got depth, depth"),
         ({"factors": []}, r"a study needs at least one factor .+"),
         ({"factors": [4, 1]}, r"a factor of macs must be positive and not 1, .+, got 1"),
-        ({"factors": [-2.0]}, r"a factor of macs must be positive .+, got -2\.0"),
+        ({"factors": [-2.0]}, r"a factor of macs must be positive .+, got -2"),
         ({"factors": [float("nan")]}, r"a factor of macs must be positive .+, got nan"),
         ({"factors": [float("inf")]}, r"factor must be positive and finite, got inf"),
         ({"factors": [2, 4, 2.0]}, r"factors must differ from each other, got 2 4 2; .+"),

@@ -26,9 +26,12 @@ def _start(folder: Path, executor: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
-def test_killed_study_loses_and_repeats_nothing(tmp_path: Path, executor: str) -> None:
-    for kill_after in (2, 4):
+@pytest.mark.parametrize(
+    ("executor", "kills"),
+    [("local", (2, 4)), ("ray", (3,)), pytest.param("ray", (2, 4), marks=pytest.mark.slow)],
+)
+def test_killed_study_loses_and_repeats_nothing(tmp_path: Path, executor: str, kills: tuple[int, ...]) -> None:
+    for kill_after in kills:
         process = _start(tmp_path, executor)
         assert process.stdout is not None
         done = 0

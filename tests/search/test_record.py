@@ -150,7 +150,7 @@ def test_full_disk_is_one_line_that_names_the_remedy(tmp_path: Path) -> None:
         for _ in range(200):
             trial = record.ask()
             assert not isinstance(trial, Pause)
-            record.note(f"note {trial.number}", "x" * 1000)
+            record.note(f"note {trial.number}", "x" * 20_000)
 
     path = tmp_path / "study.db"
     with _open(path, count=200):

@@ -119,7 +119,8 @@ def test_nothing_is_begun_that_would_end_too_late(tmp_path: Path) -> None:
 
 def test_what_runs_when_time_is_up_goes_on_later(tmp_path: Path) -> None:
     # A second passes at each look at the clock; trainings are said to take none.
-    deadline = Deadline(at_s=5.0, seconds=lambda _: 0.0, clock=lambda ticks=itertools.count(): float(next(ticks)))
+    ticks = itertools.count()
+    deadline = Deadline(at_s=5.0, seconds=lambda _: 0.0, clock=lambda: float(next(ticks)))
     end, rows, _ = _run(tmp_path, Row(9), deadline=deadline)
     assert end is End.TIME_UP
     assert {State.DONE, State.RUNNING} == {state for _, state, _, _ in rows}

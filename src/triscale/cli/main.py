@@ -103,7 +103,8 @@ def _dispatch(words: Sequence[str]) -> int:
         print(_version())
         return 0
     if verb not in VERBS:
-        what, valid = ("option", ["--help", "--version"]) if verb.startswith("-") else ("verb", list(VERBS))
+        first = dict.fromkeys(each.split()[0] for each in VERBS)
+        what, valid = ("option", ["--help", "--version"]) if verb.startswith("-") else ("verb", list(first))
         raise UsageError(f"unknown {what} {verb}; {nearest(verb, valid)}")
     module = cast(Verb, importlib.import_module(f"triscale.cli.{verb.replace(' ', '_')}"))
     try:

@@ -1,5 +1,6 @@
 """`triscale search baseline`: the architecture search that found B0, for your images and your multiply-adds."""
 
+import shlex
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -63,7 +64,7 @@ class Options(SearchOptions):
     """
 
     macs: float | None = option("target (NET's own), such as 400M", metavar="N", parse=parse_macs)
-    latency: float | None = option("a measured target instead, such as 20ms", metavar="T", parse=parse_milliseconds)
+    latency: str | None = option("a measured target instead, such as 20ms", metavar="T")
     exponent: float = option("of cost / target in the reward", metavar="X", default=-0.07)
     hard: bool = option("the target is a limit: exponent 0 below it, -1 above", default=False)
     strategy: Strategy = option("controller, evolution or random", metavar="S", default=Strategy.CONTROLLER)
@@ -96,15 +97,14 @@ def _run(options: Options) -> None:
     folder = study_folder(options, verb)
     options = as_begun(options, folder)
     deadline_s = search_study.deadline_of(options)
-    if options.top < 1 or options.seeds < 1:
-        raise ValueError(f"--top and --seeds must be at least 1, got {options.top} and {options.seeds}")
+    _check(options)
     baseline, evaluator = search_study.evaluator_of(options, held_out=options.held_out)
     planner = _planner(options, baseline, epochs=evaluator.recipe.epochs)
     if options.dry_run:
         _describe(options, planner)
         return
     with search_study.executor_of(options) as executor:
-        search_study.begin_folder(options, verb, folder)
+        search_study.begin_folder(folder)
         hand_made = [Job(network=baseline, seed=seed, epochs=evaluator.recipe.epochs) for seed in range(options.seeds)]
         searched = search_study.conduct(
             options,
@@ -145,6 +145,15 @@ def _run(options: Options) -> None:
     search_study.tell_files(folder, paths, parts[-1][1], verb, began_s)
 
 
+def _check(options: Options) -> None:
+    for name in ("samples", "generation", "proxy_epochs", "top", "seeds"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if options.top > options.samples:
+        raise ValueError(f"--top {options.top} is more than the {options.samples} networks of --samples; take fewer")
+
+
 def _planner(options: Options, baseline: "NetworkSpec", *, epochs: int) -> "BaselinePlanner":
     from triscale.search.baseline.controller import ControllerPlanner
     from triscale.search.baseline.evolution import EvolutionPlanner
@@ -183,12 +192,13 @@ def _objective(options: Options, baseline: "NetworkSpec") -> "Objective":
         return Objective(target=target, exponent=exponent, below=below)
     if options.macs is not None:
         raise ValueError("--macs and --latency are two targets; give one of them")
+    target_ms = parse_milliseconds(options.latency)
     from triscale.deploy.latency import measure_latency
     from triscale.scaling.latency import Meter
 
     # Trainings run beside it: the fastest run is the least disturbed one.
     meter = Meter(lambda spec: measure_latency(spec, threads=1).fastest_ms)
-    return Objective(target=options.latency, exponent=exponent, below=below, kind=CostKind.LATENCY, cost=meter)
+    return Objective(target=target_ms, exponent=exponent, below=below, kind=CostKind.LATENCY, cost=meter)
 
 
 def _describe(options: Options, planner: "BaselinePlanner") -> None:
@@ -237,4 +247,5 @@ def _tell(found: "BaselineSummary", folder: "Path") -> None:
         print()
         print_paragraph(verdict.text)
     print()
-    print_paragraph(f"triscale scale {folder / found.top[0].file} --macs BUDGET")
+    # Not wrapped: a person copies it.
+    print(f"triscale scale {shlex.quote(str(folder / found.top[0].file))} --macs BUDGET")

@@ -1,5 +1,6 @@
 """`triscale search coefficients`: alpha, beta and gamma for a baseline, found as the paper found them, or sooner."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -102,7 +103,7 @@ def _run(options: Options) -> None:
         _describe(planner)
         return
     with search_study.executor_of(options) as executor:
-        search_study.begin_folder(options, verb, folder)
+        search_study.begin_folder(folder)
         conducted = search_study.conduct(
             options, verb, planner, evaluator, folder=folder, executor=executor, deadline_s=deadline_s
         )
@@ -154,12 +155,14 @@ def _tell(found: "CoefficientsSummary", folder: Path) -> None:
     if found.best is None:
         return
     best, others = found.best, len(found.indistinguishable)
-    interval = "" if best.low is None or best.high is None else f" (95% interval {best.low:.2%} to {best.high:.2%})"
+    noise = "one training each tells nothing about noise: take more --seeds"
+    if best.low is not None and best.high is not None:
+        noise = (
+            f"95% interval {best.low:.2%} to {best.high:.2%}; {others} other candidate{'s' * (others != 1)} "
+            f"{'are' if others != 1 else 'is'} within noise of it"
+        )
     print()
-    print_paragraph(
-        f"best: alpha {best.alpha:g}, beta {best.beta:g}, gamma {best.gamma:g}: {best.mean:.2%}{interval}; "
-        f"{others} other candidates are within noise of it"
-    )
+    print_paragraph(f"best: alpha {best.alpha:g}, beta {best.beta:g}, gamma {best.gamma:g}: {best.mean:.2%}, {noise}")
     if found.surface is not None:
         named = [
             f"{name} {getattr(found.surface.optimum, name):.3g} ({low:.3g} to {high:.3g})"
@@ -167,4 +170,6 @@ def _tell(found: "CoefficientsSummary", folder: Path) -> None:
             for low, high in [getattr(found.surface, name)]
         ]
         print_paragraph(f"the surface's optimum, with 95% intervals: {', '.join(named)}")
-    print_paragraph(f"triscale scale NET --macs BUDGET --coefficients {folder / COEFFICIENTS_FILE}")
+    print()
+    # Not wrapped: a person copies it.
+    print(f"triscale scale NET --macs BUDGET --coefficients {shlex.quote(str(folder / COEFFICIENTS_FILE))}")

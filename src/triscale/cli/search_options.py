@@ -13,6 +13,8 @@ from triscale.cli.options import json_option, option, positional
 
 ASKED_FILE = "study.json"
 """In the folder: what the study was asked to do."""
+RECORD_FILE = "study.db"
+"""And what came of it."""
 
 
 class ExecutorKind(StrEnum):
@@ -92,6 +94,11 @@ def as_begun(options: O, folder: Path) -> O:
     return replace(options, **{name: getattr(stored, name) for name in given})
 
 
+def _begun_only(path: Path) -> bool:
+    """Whether `path` is all that a study leaves which is killed before it has begun."""
+    return path.name.startswith(RECORD_FILE)
+
+
 def study_folder(options: SearchOptions, verb: str) -> Path:
     """The folder: the one named, or a new one below runs/.
 
@@ -107,7 +114,7 @@ def study_folder(options: SearchOptions, verb: str) -> Path:
     if (folder / ASKED_FILE).exists():
         if not options.resume and not options.dry_run:
             raise ValueError(f"{folder} holds a study already; add --resume to go on with it, or name another folder")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(not _begun_only(path) for path in folder.iterdir())):
         raise ValueError(f"{folder} is not empty; name another folder with -o")
     elif options.data is None:
         raise ValueError(f"{folder} holds no study; name the images to train on with --data")

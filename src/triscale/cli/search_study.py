@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triscale.cli.fitting_network import fitting_network, named_recipe
-from triscale.cli.search_options import ASKED_FILE, ExecutorKind, SearchOptions, deciding
+from triscale.cli.search_options import ASKED_FILE, RECORD_FILE, ExecutorKind, SearchOptions, deciding
 from triscale.cli.search_view import Progress, shown
 from triscale.cli.train_pace import about, clock
 from triscale.cost import network_cost
@@ -40,10 +40,13 @@ def evaluator_of(options: SearchOptions, *, held_out: float | None) -> "tuple[Ne
     Raises ValueError for a network, data or recipe that cannot be had.
     """
     from triscale.evaluators import JudgingData, TrainingEvaluator
+    from triscale.train.distributed import own_device
     from triscale.train.resources import Resources
     from triscale.train.run_folder import DataSource
 
     assert options.data is not None
+    if options.device is not None and options.executor is ExecutorKind.LOCAL:
+        own_device(options.device)
     source = DataSource(name=options.data, validation_fraction=options.validation_fraction, root=options.root)
     judging = JudgingData(source=source, images=options.images, held_out=held_out)
     data = judging.open()
@@ -129,15 +132,21 @@ def conduct(
     """
     from triscale.search.record import open_record, sqlite_address
     from triscale.search.run import Deadline, run_study
+    from triscale.storage import write_text
 
-    address = options.storage or sqlite_address(folder / "study.db")
+    address = options.storage or sqlite_address(folder / RECORD_FILE)
     name = f"{folder.name if options.storage else verb}{part}"
     asked = {"verb": verb, **deciding(options)}
     # A second part is begun by the command that resumes or ends the first.
     resume = options.resume or bool(part)
-    with open_record(address, name, planner, asked=asked, resume=resume) as record, _stops() as stop:
+    with (
+        _leaving_nothing(folder),
+        open_record(address, name, planner, asked=asked, resume=resume) as record,
+        _stops() as stop,
+    ):
         pace = _pace(record.noted(PACE), planner, evaluator, executor, quiet=options.json)
         record.note(PACE, [list(pace.macs), list(pace.epoch_seconds)])
+        write_text(folder / ASKED_FILE, json.dumps(_asked(options, verb), indent=2, ensure_ascii=False) + "\n")
         progress = _progress(planner, record.trials(), pace, executor.slots)
         if not options.json:
             _tell_cost(planner, progress, executor, options, later_s=sum(map(pace.seconds, later)) / executor.slots)
@@ -232,14 +241,30 @@ def _stops() -> Iterator[list[int | None]]:
             signal.signal(number, handler)
 
 
-def begin_folder(options: SearchOptions, verb: str, folder: Path) -> None:
-    """Make the folder and write down what was asked for."""
-    from triscale.storage import remove_partial, write_text
+def begin_folder(folder: Path) -> None:
+    """Make the folder; `conduct` writes down what was asked for once trainings can begin."""
+    from triscale.storage import remove_partial
 
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial(folder)
-    asked = {"verb": verb.replace(" ", "_"), **deciding(options)}
-    write_text(folder / ASKED_FILE, json.dumps(asked, indent=2, ensure_ascii=False) + "\n")
+
+
+def _asked(options: SearchOptions, verb: str) -> dict[str, Any]:
+    return {"verb": verb.replace(" ", "_"), **deciding(options)}
+
+
+@contextmanager
+def _leaving_nothing(folder: Path) -> Iterator[None]:
+    """Leave nothing behind where nothing was begun, so that the command may be given again, put right."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / ASKED_FILE).exists():
+            for path in folder.glob(f"{RECORD_FILE}*"):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def write_results(

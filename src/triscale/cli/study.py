@@ -101,7 +101,7 @@ def _run(options: Options) -> None:
         search_study.describe_plan(study, evaluator)
         return
     with search_study.executor_of(options) as executor:
-        search_study.begin_folder(options, "study", folder)
+        search_study.begin_folder(folder)
         conducted = search_study.conduct(
             options, "study", study, evaluator, folder=folder, executor=executor, deadline_s=deadline_s
         )

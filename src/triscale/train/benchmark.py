@@ -14,7 +14,7 @@ from triscale.cost import network_cost
 from triscale.data.dataset import ImageDataset
 from triscale.data.transform import TrainTransform
 from triscale.models.inputs import Normalise
-from triscale.train.distributed import World, default_device
+from triscale.train.distributed import World, default_device, own_device
 from triscale.train.loader import MicroBatch, shares, train_batches
 from triscale.train.objective import target
 from triscale.train.recipe import Recipe
@@ -154,7 +154,7 @@ def _setting(recipe: Recipe, dataset: ImageDataset, resources: Resources) -> Set
         )
     if recipe.batch_norm_images is None:
         raise ValueError("a benchmark needs batch_norm_images to be set")
-    device = torch.device(resources.device or default_device())
+    device = own_device(resources.device or default_device())
     return Setting(
         recipe=recipe,
         resources=resources,

@@ -23,16 +23,12 @@ only_ray = pytest.mark.parametrize("executor", ["ray"], indirect=True)
 
 @pytest.fixture(scope="module", params=["local", "ray"])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    made: Executor
+    if request.param == "ray":
+        yield request.getfixturevalue("cluster")
+        return
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OMP_NUM_THREADS", "7")  # workers must not go by what they inherit
-        if request.param == "local":
-            made = LocalExecutor(2)
-        else:
-            from triscale.search.executors.ray import RayExecutor
-
-            made = RayExecutor(slots=2)
-        with made:
+        with LocalExecutor(2) as made:
             yield made
 
 
@@ -275,6 +271,30 @@ def test_missing_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"install it: pip install 'triscale\[search\]'"):
         importlib.import_module("triscale.search.executors.ray")
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "0"), ("1", "1")])
+def test_cluster_of_our_own_tells_nobody_of_its_use(
+    given: str | None, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from triscale.search.executors.ray import RayExecutor
+
+    seen: list[str | None] = []
+
+    def begin(*_: object, **__: object) -> None:
+        seen.append(os.environ.get("RAY_USAGE_STATS_ENABLED"))
+        raise ConnectionError("far enough")
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", given or "")
+    if given is None:
+        monkeypatch.delenv("RAY_USAGE_STATS_ENABLED")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", begin)
+    with pytest.raises(ValueError, match="far enough"):
+        RayExecutor()
+    assert seen == [kept]
 
 
 def test_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class GuidedPlanner(CoefficientPlanner):
         if self.trainings < FEWEST:
             whole = len(self.candidates.kept) * self.seeds
             raise ValueError(
-                f"a grid of {len(self.candidates.kept)} networks and {self.seeds} seeds, {whole} trainings, is too "
+                f"a grid of {len(self.candidates.kept)} networks, {whole} trainings, is too "
                 f"small for the guided strategy, which needs {SHARE * FEWEST}; train all of it with --strategy grid"
             )
 
