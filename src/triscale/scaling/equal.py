@@ -7,18 +7,18 @@ counts are rounded the other way: a layer less, or the next multiple of channels
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Final, NamedTuple
 
 from triscale.arch.coefficients import Coefficients
-from triscale.arch.rounding import ChannelRounding, round_channels, round_layers
-from triscale.arch.scale import scale, scale_stages
-from triscale.arch.spec import NetworkSpec, Operator, Resolution
+from triscale.arch.scale import scale
+from triscale.arch.spec import NetworkSpec, Resolution
 from triscale.cost import network_cost
-from triscale.scaling.coefficients import CompoundScaling, Dimension
+from triscale.scaling.coefficients import CompoundScaling
 from triscale.scaling.curve import curve, phi_range
+from triscale.scaling.other_rounding import Other, others, rounded_otherwise
 from triscale.scaling.quantities import format_quantity
 from triscale.scaling.shortest import shortest
 
@@ -55,21 +55,12 @@ class Matched:
     """Counts of layers, channels or pixels that were rounded the other way."""
 
 
-class _Other(NamedTuple):
-    """A stage's count, rounded the other way."""
-
-    stage: int
-    dimension: Dimension
-    coefficient: float
-    """What rounds to it."""
-
-
 class _Place(NamedTuple):
     """A place on the curve, and the counts there that may be rounded the other way."""
 
     phi: float
     spec: NetworkSpec
-    others: tuple[_Other, ...]
+    others: tuple[Other, ...]
     low: float
     high: float
     """The stretch of phi that rounds to `spec`."""
@@ -216,7 +207,7 @@ def _places(baseline: NetworkSpec, scaling: CompoundScaling, low: float, high: f
     spec = scale(baseline, scaling.at((low + high) / 2))
     for share in (0.02, 0.98):
         phi = low + share * (high - low)
-        yield _Place(phi, spec, tuple(_others(baseline, scaling.at(phi))), low, high)
+        yield _Place(phi, spec, tuple(others(baseline, scaling.at(phi))), low, high)
 
 
 def _crossing(baseline: NetworkSpec, scaling: CompoundScaling, target: float, *, low: float, high: float) -> float:
@@ -242,9 +233,9 @@ def _variants(
         for place in places:
             # In the middle of the stretch nothing is about to round differently.
             coefficients = scaling.at((place.low + place.high) / 2)
-            for others in combinations(place.others, count):
+            for chosen in combinations(place.others, count):
                 for resolution in _resolutions(place.spec, oblong=oblong):
-                    spec = _changed(baseline, coefficients, others, resolution)
+                    spec = rounded_otherwise(baseline, coefficients, chosen, resolution)
                     if spec not in seen:
                         seen.add(spec)
                         yield _Variant(place, spec, count + oblong)
@@ -258,33 +249,3 @@ def _resolutions(spec: NetworkSpec, *, oblong: bool) -> Iterator[Resolution]:
     if height > 1:
         yield Resolution(height - 1, width)
     yield Resolution(height + 1, width)
-
-
-def _changed(
-    baseline: NetworkSpec, coefficients: Coefficients, others: Iterable[_Other], resolution: Resolution
-) -> NetworkSpec:
-    """`baseline` scaled by `coefficients` but for some counts and the image."""
-    each = [coefficients] * len(baseline.stages)
-    for other in others:
-        each[other.stage] = replace(each[other.stage], **{other.dimension.value: other.coefficient})
-    return scale_stages(baseline, each, resolution=resolution)
-
-
-def _others(baseline: NetworkSpec, coefficients: Coefficients) -> Iterator[_Other]:
-    for number, stage in enumerate(baseline.stages):
-        if stage.scale_depth and coefficients.depth != 1:
-            layers = round_layers(coefficients.depth * stage.layers) - 1
-            if layers:
-                # Half a layer below, so that rounding up meets the count whatever the last digit of the product.
-                yield _Other(number, Dimension.DEPTH, (layers - 0.5) / stage.layers)
-        if stage.scale_width and coefficients.width != 1 and stage.operator is not Operator.MAX_POOL:
-            count = stage.channels // (stage.expansion if stage.operator is Operator.BOTTLENECK else 1)
-            other = _other_channels(coefficients.width * count, baseline.rounding)
-            yield _Other(number, Dimension.WIDTH, other / count)
-
-
-def _other_channels(channels: float, rounding: ChannelRounding) -> int:
-    """The multiple of the divisor on the other side of `channels`, at least one."""
-    below = max(1, math.floor(channels / rounding.divisor)) * rounding.divisor
-    above = max(1, math.ceil(channels / rounding.divisor)) * rounding.divisor
-    return above if round_channels(channels, rounding) == below else below

@@ -1,5 +1,6 @@
 """What triples become: networks of equal multiply-adds, and the shares of their growth."""
 
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -8,12 +9,15 @@ from hypothesis import given, settings, strategies as st
 from tests.search.coefficients.simulated import baseline, small_grid
 from triscale.arch.coefficients import Coefficients
 from triscale.arch.scale import scale
-from triscale.arch.spec import square
+from triscale.arch.spec import Resolution
 from triscale.arch.zoo import get_network
 from triscale.cost import network_cost
+from triscale.scaling import CompoundScaling
+from triscale.scaling.equal import equal_macs
 from triscale.search.coefficients.candidates import candidates
 from triscale.search.coefficients.grid import Triple, coefficient_grid
-from triscale.search.coefficients.shares import shares_of, triple_of
+from triscale.search.coefficients.nearest import nearest_network
+from triscale.search.coefficients.shares import nominal_shares, shares_of, triple_of
 
 
 def test_every_candidate_costs_twice_the_baseline() -> None:
@@ -41,14 +45,13 @@ def test_each_network_is_there_once_with_all_its_triples() -> None:
 
 
 def test_triples_without_a_network_are_told() -> None:
-    coarse = scale(get_network("efficientnet-b0"), Coefficients(depth=0.2, width=0.05), name="coarse")
-    coarse = replace(coarse, resolution=square(5))
-    triples = coefficient_grid(step=0.1, ranges={"alpha": (1.0, 1.2)})
-    found = candidates(coarse, triples, tolerance=0.001)
+    triples = coefficient_grid(step=0.1)
+    found = candidates(baseline(), triples, tolerance=0.002)
     assert found.left_out
-    assert len(found.left_out) < len(triples)
+    assert sorted([*found.left_out, *(triple for each in found.kept for triple in each.triples)]) == sorted(triples)
+    assert all(each.macs == pytest.approx(found.target_macs, rel=0.002) for each in found.kept)
     with pytest.raises(ValueError, match=r"none of 1 candidates has a network within 0% of .* larger baseline"):
-        candidates(coarse, found.left_out[:1], tolerance=0.001)
+        candidates(baseline(), found.left_out[:1], tolerance=0.002)
 
 
 def test_scaling_one_dimension_gives_it_all_the_growth() -> None:
@@ -75,3 +78,41 @@ def test_coefficients_of_shares_double_multiply_adds(depth: float, width: float)
     assert isinstance(triple, Triple)
     assert triple.growth == pytest.approx(2)
     assert min(triple) >= 1 - 1e-12
+
+
+def test_candidates_keep_nearer_to_their_coefficients_than_usual_rounding() -> None:
+    net = get_network("efficientnet-b0")
+    target = 2 * network_cost(net).macs
+    misses, usual = [], []
+    for triple in coefficient_grid(step=0.1):
+        found = nearest_network(net, triple, target, tolerance=0.03)
+        assert found is not None
+        assert network_cost(found).macs == pytest.approx(target, rel=0.03)
+        wanted = nominal_shares(triple)
+        for spec, into in ((found, misses), (equal_macs(net, CompoundScaling(*triple), target).spec, usual)):
+            into.append(sum(abs(one - other) for one, other in zip(shares_of(spec, net), wanted, strict=True)) / 2)
+    assert max(misses) < 0.15
+    assert statistics.fmean(misses) < 0.5 * statistics.fmean(usual)
+
+
+def test_a_dimension_whose_coefficient_is_1_stays() -> None:
+    net = get_network("efficientnet-b0")
+    target = 2 * network_cost(net).macs
+    deep, wide, large = (
+        nearest_network(net, triple, target, tolerance=0.03)
+        for triple in (Triple(2.0, 1.0, 1.0), Triple(1.0, 1.4, 1.0), Triple(1.0, 1.0, 1.4))
+    )
+    assert deep is not None
+    assert wide is not None
+    assert large is not None
+    assert [row.channels for row in deep.stages] == [row.channels for row in net.stages]
+    assert [row.layers for row in wide.stages] == [row.layers for row in net.stages]
+    assert deep.resolution == wide.resolution == net.resolution
+    assert large.stages == net.stages
+
+
+def test_images_that_are_not_square_keep_their_shape() -> None:
+    net = replace(get_network("efficientnet-b0"), resolution=Resolution(192, 256))
+    found = nearest_network(net, Triple(1.1, 1.1, 1.2), 2 * network_cost(net).macs, tolerance=0.03)
+    assert found is not None
+    assert found.resolution.width / found.resolution.height == pytest.approx(4 / 3, abs=0.01)

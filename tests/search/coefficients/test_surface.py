@@ -82,8 +82,10 @@ def test_what_is_not_trained_is_less_certain() -> None:
     data = list(known(TILTS["balanced"], noise=0.005, rounding=0.003))
     left_out = 4
     data[left_out] = Scored(shares=data[left_out].shares, excess=data[left_out].excess, scores=())
-    deviations = np.sqrt(np.diag(fit(data).candidates_covariance))
-    assert np.argmax(deviations) == left_out
+    without = np.diag(fit(data).candidates_covariance)
+    data[left_out] = known(TILTS["balanced"], noise=0.005, rounding=0.003)[left_out]
+    with_it = np.diag(fit(data).candidates_covariance)
+    assert without[left_out] > 1.5 * with_it[left_out]
 
 
 def test_one_training_is_enough_to_begin_with() -> None:

@@ -6,10 +6,9 @@ from typing import Final
 
 from triscale.arch.spec import NetworkSpec
 from triscale.cost import network_cost
-from triscale.scaling.coefficients import CompoundScaling
-from triscale.scaling.equal import equal_macs
 from triscale.scaling.quantities import format_quantity
 from triscale.search.coefficients.grid import GROWTH, Triple
+from triscale.search.coefficients.nearest import nearest_network
 from triscale.search.coefficients.shares import Shares, shares_of
 
 TOLERANCE: Final = 0.03
@@ -43,19 +42,18 @@ class Candidates:
 def candidates(baseline: NetworkSpec, triples: Iterable[Triple], *, tolerance: float = TOLERANCE) -> Candidates:
     """Scale `baseline` along each of `triples` to twice its multiply-adds, within `tolerance`, a share.
 
-    The formula's phi = 1 gives them before rounding; after it a few counts are rounded the other way where needed.
-    Raises ValueError where no triple has such a network.
+    Each becomes the network nearest to its coefficients (`triscale.search.coefficients.nearest`), not that of usual
+    rounding. Raises ValueError where no triple has such a network.
     """
     target = round(GROWTH * network_cost(baseline).macs)
     grouped: dict[NetworkSpec, list[Triple]] = {}
     left_out = []
     for triple in triples:
-        try:
-            matched = equal_macs(baseline, CompoundScaling(*triple), target, tolerance=tolerance)
-        except ValueError:
+        network = nearest_network(baseline, triple, target, tolerance=tolerance)
+        if network is None:
             left_out.append(triple)
-            continue
-        grouped.setdefault(matched.spec, []).append(triple)
+        else:
+            grouped.setdefault(network, []).append(triple)
     if not grouped:
         raise ValueError(
             f"none of {len(left_out)} candidates has a network within {tolerance:.0%} of "

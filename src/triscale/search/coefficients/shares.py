@@ -21,8 +21,7 @@ class Shares(NamedTuple):
 def shares_of(network: NetworkSpec, baseline: NetworkSpec) -> Shares:
     """What `network` has become of `baseline`: its layers alone, its resolution alone, and the rest for its channels.
 
-    Before rounding they are those of the coefficients: log2(alpha), 2 log2(beta) and 2 log2(gamma), divided by their
-    sum. Rounding moves them, most of all the depth of small networks, since layers are rounded up.
+    Before rounding they are `nominal_shares`; rounding moves them, those of small networks most.
     """
     rows = zip(baseline.stages, network.stages, strict=True)
     deeper = replace(baseline, stages=tuple(replace(row, layers=scaled.layers) for row, scaled in rows))
@@ -31,6 +30,13 @@ def shares_of(network: NetworkSpec, baseline: NetworkSpec) -> Shares:
     assert whole > 0
     # Padding makes larger images a little more than they are worth by their area.
     parts = [max(0.0, part) for part in (depth, whole - depth - resolution, resolution)]
+    return Shares(*(part / sum(parts) for part in parts))
+
+
+def nominal_shares(triple: Triple) -> Shares:
+    """Of coefficients before rounding: log2(alpha), 2 log2(beta) and 2 log2(gamma), divided by their sum."""
+    parts = (math.log2(triple.alpha), 2 * math.log2(triple.beta), 2 * math.log2(triple.gamma))
+    assert sum(parts) > 0
     return Shares(*(part / sum(parts) for part in parts))
 
 
