@@ -16,7 +16,7 @@ from triscale.cli.search_options import deciding
 from triscale.scaling import read_scaling
 
 TINY = (
-    *TINY_BASELINE, "--step", "0.2", "--tolerance", "0.15", "--seeds", "1", "--device", "cpu", "epochs=1",
+    *TINY_BASELINE, "--step", "0.15", "--tolerance", "0.15", "--seeds", "1", "--device", "cpu", "epochs=1",
     "batch_size=32",
 )  # fmt: skip
 
@@ -41,8 +41,8 @@ def test_a_search_leaves_its_findings(told: tuple[Path, str]) -> None:
         "trainings", "candidates.png",
     }  # fmt: skip
     found = results(folder)
-    assert (found["kind"], found["complete"], found["planned"]) == ("coefficients", True, 5)
-    assert [trial["images"] for trial in found["trials"]] == [288] * 5, "a fifth of the training images judges"
+    assert (found["kind"], found["complete"], found["planned"]) == ("coefficients", True, 6)
+    assert [trial["images"] for trial in found["trials"]] == [288] * 6, "a fifth of the training images judges"
     best = found["summary"]["best"]
     assert best["mean"] == max(scores(folder))
     scaling = read_scaling(folder / "coefficients.json")
@@ -72,7 +72,7 @@ def test_a_finished_search_trains_nothing_again(told: tuple[Path, str], capsys: 
 def test_a_dry_run_trains_and_writes_nothing(strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = words_instead(TINY, f"--strategy {strategy}")
     assert search(*words, "-o", tmp_path / "dry", "--dry-run") == 0
-    assert "coefficients make 5 different networks; 1 more have none of these macs" in capsys.readouterr().out
+    assert "coefficients make 6 different networks; 3 more have none of these macs" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
