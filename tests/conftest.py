@@ -7,6 +7,8 @@ from hypothesis import settings
 
 # Workers share the cores; read when torch is first imported, so that tests without torch stay quick.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Threads of tests that ask for more would spin where another worker has the core.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["KERAS_BACKEND"] = "torch"
 # A shell has its background jobs ignore Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -38,7 +38,7 @@ def test_a_search_leaves_its_findings(told: tuple[Path, str]) -> None:
     folder, printed = told
     assert {path.name for path in folder.iterdir()} == {
         "results.json", "trials.csv", "report.html", "coefficients.json", "study.json", "study.db", "study.db.lock",
-        "trainings", "candidates.png",
+        "trainings", "candidates.png", "surface.png",
     }  # fmt: skip
     found = results(folder)
     assert (found["kind"], found["complete"], found["planned"]) == ("coefficients", True, 6)
@@ -136,6 +136,6 @@ def test_a_folder_is_kept_to_its_search(told: tuple[Path, str], capsys: pytest.C
     assert search("-o", told[0]) == 2
     assert "holds a study already; add --resume" in one_line(capsys)
     assert search("-o", told[0], "--resume", "--step", "0.3") == 2
-    assert "was begun with step 0.2, not 0.3; go on as it was begun" in one_line(capsys)
+    assert "was begun with step 0.15, not 0.3; go on as it was begun" in one_line(capsys)
     assert main(["study", "-o", str(told[0]), "--resume"]) == 2
     assert "was written by another verb" in one_line(capsys)
