@@ -146,7 +146,11 @@ def assert_exact(
 
 @needs_kernels
 @pytest.mark.parametrize(
-    ("kernel", "stride", "activation", "se_ratio"), list(product((3, 5, 7), (1, 2), Activation, (0.0, 0.25)))
+    ("kernel", "stride", "activation", "se_ratio"),
+    [
+        case if case[2] is Activation.SILU or case[3] else pytest.param(*case, marks=pytest.mark.slow)
+        for case in product((3, 5, 7), (1, 2), Activation, (0.0, 0.25))
+    ],
 )
 def test_mbconv_gradients(kernel: int, stride: int, activation: Activation, se_ratio: float) -> None:
     spec = NetworkSpec(

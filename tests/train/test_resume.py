@@ -72,6 +72,7 @@ def test_a_stop_changes_nothing(kind: str, tmp_path: Path) -> None:
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_stop_after_every_update_changes_nothing(tmp_path: Path) -> None:
     train(recipe(), splits(), tmp_path / "whole", source=SOURCE)
     train_in_parts(recipe(), tmp_path / "parts", range(1, STEPS + 1))
