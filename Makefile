@@ -19,7 +19,8 @@ DEMO_EXTRAS := lite,photos
 TEST_EXTRAS := dev,explain,keras,lite,peers,photos,search,tensorboard
 DEMO_READY := $(VENV)/demo-ready
 TEST_READY := $(VENV)/test-ready
-KERNELS := $(wildcard src/triscale/kernels/*.cpp src/triscale/kernels/*.h) src/triscale/kernels/CMakeLists.txt
+KERNELS := $(wildcard src/triscale/kernels/*.cpp src/triscale/kernels/*.h src/triscale/deploy/engine/native/*) \
+  src/triscale/kernels/CMakeLists.txt
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -68,7 +69,7 @@ constraints: ## Resolve every package anew and write constraints.txt (TORCH=2.13
 clean: ## Remove the environment, caches and build products
 	rm -rf $(VENV) $(VENV)-resolve build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	cd src/triscale/kernels && rm -rf .cmake .ninja_* .skbuild-info.json CMakeCache.txt CMakeFiles CMakeInit.txt \
-	  build.ninja cmake_install.cmake *.a *.so
+	  build.ninja cmake_install.cmake engine *.a *.so ../deploy/engine/*.so
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Set-up: each environment file is made once, and again after a change of what it was made from.

@@ -1,0 +1,1 @@
+"""Our compiled engine for the CPU: fused steps, packed weights, and the program that runs them."""

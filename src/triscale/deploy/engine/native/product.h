@@ -1,0 +1,293 @@
+// Dense convolutions: 1x1 straight from the map, others from a copy with zeros around, the first one from pixels.
+#pragma once
+
+#include <cstring>
+
+#include "activation.h"
+#include "kernels.h"
+
+namespace ISA {
+namespace {
+
+using triscale::Place;
+using triscale::Step;
+using triscale::blocks_of;
+
+constexpr std::ptrdiff_t kInputFloats = 64 << 10;  // of the input that one pass over the weights reads: a share of L2
+constexpr int kRun = 48;                           // pixels, about, that wait in L1 for their activation
+
+inline Finish finish_of(const Step& step) {
+  return {static_cast<int>(step.activation), static_cast<int>(step.after)};
+}
+
+// Pixels of one product, cut into chunks by groups of output blocks: the items of its step.
+struct Cut {
+  std::ptrdiff_t pixels, chunks;
+  int blocks, width, groups;
+};
+
+inline Cut cut_of(const int* tallest, std::ptrdiff_t pixels, std::ptrdiff_t floats_a_pixel, int blocks, int threads) {
+  Cut cut{pixels, 0, blocks, tile_width(tallest, pixels, blocks), 0};
+  cut.groups = (blocks + cut.width - 1) / cut.width;
+  std::ptrdiff_t most = kInputFloats / floats_a_pixel;
+  if (most < tallest[0]) most = tallest[0];
+  cut.chunks = (pixels + most - 1) / most;
+  // Enough items for all threads, as long as each has a few tiles to do.
+  while (threads > 1 && cut.chunks * cut.groups < 4 * threads && pixels / (cut.chunks + 1) >= 2 * tallest[cut.width - 1])
+    ++cut.chunks;
+  return cut;
+}
+
+// What a finished product is added to and where it goes, for one block of outputs.
+struct Destination {
+  float* out;
+  std::ptrdiff_t plane;
+  const float* residual;  // null: none
+  Finish how;
+
+  void finish_pixels(int block, int blocks, std::ptrdiff_t begin, std::ptrdiff_t end) const {
+    if (how.none() && !residual) return;
+    for (int b = block; b < block + blocks; ++b) {
+      const std::ptrdiff_t at = b * plane + begin * 16;
+      finish(how, out + at, out + at, static_cast<int>(end - begin), residual ? residual + at : nullptr, nullptr);
+    }
+  }
+};
+
+// Runs `tile_at(begin, count)` over nearly equal tiles of the pixels begin..end, and finishes them while they are hot.
+template <typename TileAt>
+inline void tiles_of(const int* tallest, std::ptrdiff_t begin, std::ptrdiff_t end, int block, int blocks,
+                     const Destination& destination, const TileAt& tile_at) {
+  const std::ptrdiff_t total = end - begin, parts = (total + tallest[blocks - 1] - 1) / tallest[blocks - 1];
+  std::ptrdiff_t unfinished = begin;
+  for (std::ptrdiff_t part = 0; part < parts; ++part) {
+    const std::ptrdiff_t from = begin + part_begin(total, parts, part), to = begin + part_begin(total, parts, part + 1);
+    tile_at(from, static_cast<int>(to - from));
+    if (to - unfinished < kRun && to < end) continue;
+    destination.finish_pixels(block, blocks, unfinished, to);
+    unfinished = to;
+  }
+}
+
+// The item `item` of a product whose pixels lie side by side.
+inline void product_item(const Cut& cut, int item, const float* in, std::ptrdiff_t in_plane, int inner,
+                         const float* weights, const float* bias, const Destination& destination) {
+  const std::ptrdiff_t chunk = item / cut.groups;
+  const int block = item % cut.groups * cut.width;
+  const int blocks = block + cut.width <= cut.blocks ? cut.width : cut.blocks - block;
+  weights += std::ptrdiff_t{block} * inner * 16;
+  float* const out = destination.out + block * destination.plane;
+  tiles_of(kTallest, part_begin(cut.pixels, cut.chunks, chunk), part_begin(cut.pixels, cut.chunks, chunk + 1), block,
+           blocks, destination, [&](std::ptrdiff_t pixel, int count) {
+             kTiles.at[blocks - 1][count - 1](in + pixel * 16, in_plane, inner, weights, bias + block * 16,
+                                              out + pixel * 16, destination.plane);
+           });
+}
+
+// ---- 1x1 convolutions, and others.
+
+inline bool is_plain(const Step& step) { return step.kernel == 1 && step.stride == 1; }
+
+inline bool scales_weights(const Step& step) {
+  return pixels_in(step) > static_cast<std::ptrdiff_t>(step.out_channels);
+}
+
+inline bool needs_zeros(const Step& step) {
+  return padded_height(step) != static_cast<std::ptrdiff_t>(step.in_height) ||
+         padded_width(step) != static_cast<std::ptrdiff_t>(step.in_width);
+}
+
+inline Cut conv_cut(const Step& step, int threads) {
+  const std::ptrdiff_t floats = std::ptrdiff_t{blocks_of(step.in_channels)} * 16 * step.stride * step.stride;
+  return cut_of(is_plain(step) ? kTallest : kTallestApart, pixels_out(step), floats, blocks_of(step.out_channels),
+                threads);
+}
+
+inline Destination conv_destination(const Step& step, const Place& place) {
+  return {place.arena + step.output, pixels_out(step) * 16,
+          has(step, triscale::kResidual) ? place.arena + step.residual : nullptr, finish_of(step)};
+}
+
+inline int conv_phases(const Step& step) {
+  return has(step, triscale::kScaled) || needs_zeros(step) ? 2 : 1;
+}
+
+inline int conv_items(const Step& step, int phase, const Place& place) {
+  if (phase == 0 && conv_phases(step) == 2)
+    return has(step, triscale::kScaled) && scales_weights(step) ? blocks_of(step.out_channels)
+                                                                : blocks_of(step.in_channels);
+  const Cut cut = conv_cut(step, place.threads);
+  return static_cast<int>(cut.chunks) * cut.groups;
+}
+
+// The weights of one block of outputs, times the factors of their inputs.
+inline void scale_weights(const Step& step, int block, const Place& place) {
+  const std::ptrdiff_t begin = std::ptrdiff_t{block} * step.in_channels * 16;
+  const float* from = place.program->at(step.weights) + begin;
+  float* to = place.scaled + begin;
+  for (std::uint32_t input = 0; input < step.in_channels; ++input) {
+    const Vec factor = splat(place.factors[input]);
+    for (int s = 0; s < 16; s += W, from += W, to += W) store(to, load(from) * factor);
+  }
+}
+
+inline void scale_map(const Step& step, int block, const Place& place) {
+  float* value = place.arena + step.input + block * pixels_in(step) * 16;
+  for (std::ptrdiff_t pixel = 0; pixel < pixels_in(step); ++pixel)
+    for (int s = 0; s < 16; s += W, value += W) store(value, load(value) * load(place.factors + block * 16 + s));
+}
+
+inline void copy_with_zeros(const Step& step, int block, const Place& place) {
+  const std::ptrdiff_t height = padded_height(step), width = padded_width(step);
+  const std::ptrdiff_t in_width = step.in_width, right = width - in_width - step.pad_left;
+  const float* from = place.arena + step.input + block * pixels_in(step) * 16;
+  float* to = place.padded + block * height * width * 16;
+  const auto zeros = [&](std::ptrdiff_t pixels) {
+    std::memset(to, 0, pixels * 16 * sizeof(float));
+    to += pixels * 16;
+  };
+  zeros(step.pad_top * width);
+  for (std::uint32_t row = 0; row < step.in_height; ++row, from += in_width * 16) {
+    zeros(step.pad_left);
+    std::memcpy(to, from, in_width * 16 * sizeof(float));
+    to += in_width * 16;
+    zeros(right);
+  }
+  zeros((height - step.in_height - step.pad_top) * width);
+}
+
+inline void conv_of_taps(const Step& step, int item, const Place& place, float* scratch) {
+  const Cut cut = conv_cut(step, place.threads);
+  const std::ptrdiff_t chunk = item / cut.groups;
+  const int block = item % cut.groups * cut.width;
+  const int blocks = block + cut.width <= cut.blocks ? cut.width : cut.blocks - block;
+  const int kernel = static_cast<int>(step.kernel), channels = static_cast<int>(step.in_channels);
+  const std::ptrdiff_t width = padded_width(step), plane = padded_height(step) * width * 16;
+  const float* const in = needs_zeros(step) ? place.padded : place.arena + step.input;
+  auto* const taps = reinterpret_cast<std::ptrdiff_t*>(scratch);
+  for (int y = 0; y < kernel; ++y)
+    for (int x = 0; x < kernel; ++x) taps[y * kernel + x] = (y * width + x) * 16;
+  const float* const weights =
+      place.program->at(step.weights) + std::ptrdiff_t{block} * channels * kernel * kernel * 16;
+  const float* const bias = place.program->at(step.bias) + block * 16;
+  const Destination destination = conv_destination(step, place);
+  const std::ptrdiff_t out_width = step.out_width;
+  tiles_of(kTallestApart, part_begin(cut.pixels, cut.chunks, chunk), part_begin(cut.pixels, cut.chunks, chunk + 1),
+           block, blocks, destination, [&](std::ptrdiff_t pixel, int count) {
+             const float* pixels[kMostPixels];
+             for (int m = 0; m < count; ++m) {
+               const std::ptrdiff_t y = (pixel + m) / out_width, x = (pixel + m) % out_width;
+               pixels[m] = in + (y * width + x) * step.stride * 16;
+             }
+             kTilesOfTaps.at[blocks - 1][count - 1](pixels, plane, channels, taps, kernel * kernel, weights, bias,
+                                                    destination.out + block * destination.plane + pixel * 16,
+                                                    destination.plane);
+           });
+}
+
+inline void conv_work(const Step& step, int phase, int item, const Place& place, float* scratch) {
+  if (phase == 0 && conv_phases(step) == 2) {
+    if (!has(step, triscale::kScaled)) return copy_with_zeros(step, item, place);
+    return scales_weights(step) ? scale_weights(step, item, place) : scale_map(step, item, place);
+  }
+  if (!is_plain(step)) return conv_of_taps(step, item, place, scratch);
+  const bool scaled = has(step, triscale::kScaled) && scales_weights(step);
+  product_item(conv_cut(step, place.threads), item, place.arena + step.input, pixels_in(step) * 16,
+               static_cast<int>(step.in_channels), scaled ? place.scaled : place.program->at(step.weights),
+               place.program->at(step.bias), conv_destination(step, place));
+}
+
+// ---- The classifier, for all images at once.
+
+inline Cut linear_cut(const Step& step, const Place& place) {
+  return cut_of(kTallest, place.images.count, 1, blocks_of(step.out_channels), 1);
+}
+
+inline void linear_work(const Step& step, int item, const Place& place) {
+  const std::ptrdiff_t plane = std::ptrdiff_t{triscale::kMostImages} * 16;
+  product_item(linear_cut(step, place), item, place.pooled, plane, static_cast<int>(step.in_channels),
+               place.program->at(step.weights), place.program->at(step.bias),
+               {place.logits, plane, nullptr, finish_of(step)});
+}
+
+// ---- The first convolution: few channels, so that its windows are copied side by side and become one product.
+
+inline std::ptrdiff_t stem_rows(const Step& step) { return (kRun + step.out_width - 1) / step.out_width; }
+
+inline int stem_items(const Step& step, int phase) {
+  if (phase == 0) return static_cast<int>(padded_height(step));
+  return static_cast<int>((step.out_height + stem_rows(step) - 1) / stem_rows(step));
+}
+
+inline float normalised(const Place& place, const Step& step, std::ptrdiff_t pixel, std::uint32_t channel) {
+  const std::ptrdiff_t pixels = pixels_in(step), image = place.image * pixels * step.in_channels;
+  if (place.images.floats) return place.images.floats[image + channel * pixels + pixel];
+  const float value = place.images.bytes[image + pixel * step.in_channels + channel];
+  return value * place.program->at(step.weights2)[channel] + place.program->at(step.bias2)[channel];
+}
+
+// One row of the image as [width][channels] floats, with zeros around.
+inline void stem_row(const Step& step, int row, const Place& place) {
+  const std::ptrdiff_t channels = step.in_channels, width = padded_width(step), in_width = step.in_width;
+  float* to = place.padded + row * width * channels;
+  const std::ptrdiff_t y = row - std::ptrdiff_t{step.pad_top};
+  std::memset(to, 0, width * channels * sizeof(float));
+  if (y < 0 || y >= step.in_height) return;
+  to += step.pad_left * channels;
+  if (place.images.bytes && channels == 3) {
+    const std::uint8_t* from = place.images.bytes + (place.image * pixels_in(step) + y * in_width) * 3;
+    const float* const scale = place.program->at(step.weights2);
+    const float* const shift = place.program->at(step.bias2);
+    float scales[3 * W], shifts[3 * W];
+    for (int i = 0; i < 3 * W; ++i) scales[i] = scale[i % 3], shifts[i] = shift[i % 3];
+    std::ptrdiff_t i = 0;
+    for (; i + 3 * W <= in_width * 3; i += 3 * W)
+      for (int v = 0; v < 3 * W; ++v) to[i + v] = from[i + v] * scales[v] + shifts[v];
+    for (; i < in_width * 3; ++i) to[i] = from[i] * scale[i % 3] + shift[i % 3];
+    return;
+  }
+  for (std::ptrdiff_t x = 0; x < in_width; ++x)
+    for (std::uint32_t c = 0; c < step.in_channels; ++c) *to++ = normalised(place, step, y * in_width + x, c);
+}
+
+inline void stem_product(const Step& step, int item, const Place& place, float* scratch) {
+  const std::ptrdiff_t channels = step.in_channels, width = padded_width(step), out_width = step.out_width;
+  const int inner = static_cast<int>(step.kernel * step.kernel * channels), line = static_cast<int>(step.kernel * channels);
+  const std::ptrdiff_t first = item * stem_rows(step);
+  const std::ptrdiff_t last = first + stem_rows(step) < step.out_height ? first + stem_rows(step) : step.out_height;
+  const std::ptrdiff_t pixels = (last - first) * out_width, plane = pixels * 16;
+  for (std::uint32_t tap = 0; tap < step.kernel; ++tap)
+    for (int done = 0, now = 0; done < line; done += now) {
+      // As many as fit into what is left of a block.
+      const int at = static_cast<int>(tap) * line + done;
+      now = 16 - at % 16 < line - done ? 16 - at % 16 : line - done;
+      if (now > W) now = W;
+      float* to = scratch + at / 16 * plane + at % 16;
+      for (std::ptrdiff_t y = first; y < last; ++y) {
+        const float* from = place.padded + (y * step.stride + tap) * width * channels + done;
+        for (std::ptrdiff_t x = 0; x < out_width; ++x, to += 16, from += step.stride * channels)
+          store(to, load(from, now), now);
+      }
+    }
+  const int blocks = blocks_of(step.out_channels);
+  Destination destination = conv_destination(step, place);
+  destination.out += first * out_width * 16;
+  if (destination.residual) destination.residual += first * out_width * 16;
+  Cut cut{pixels, 1, blocks, tile_width(kTallest, pixels, blocks), 0};
+  cut.groups = (blocks + cut.width - 1) / cut.width;
+  for (int group = 0; group < cut.groups; ++group)
+    product_item(cut, group, scratch, plane, inner, place.program->at(step.weights), place.program->at(step.bias),
+                 destination);
+}
+
+inline void stem_work(const Step& step, int phase, int item, const Place& place, float* scratch) {
+  return phase == 0 ? stem_row(step, item, place) : stem_product(step, item, place, scratch);
+}
+
+inline std::size_t stem_scratch(const Step& step) {
+  const std::size_t inner = std::size_t{step.kernel} * step.kernel * step.in_channels;
+  return (inner + 15) / 16 * 16 * (static_cast<std::size_t>(stem_rows(step)) * step.out_width + 1);
+}
+
+}  // namespace
+}  // namespace ISA

@@ -1,0 +1,190 @@
+"""A network as the bytes that the engine maps and runs: header, steps, weights in the kernels' order, description.
+
+All numbers are little-endian. The layout is spelled out in `native/program.h`; both sides change together with VERSION.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from triscale.arch.codec import encode, spec_to_json
+from triscale.arch.spec import NetworkSpec, Resolution
+from triscale.deploy.engine.arena import BLOCK, Arena, place_maps
+from triscale.deploy.engine.steps import ACTIVATIONS, Kind, Map, Step, steps_of
+from triscale.models.card import ModelCard
+from triscale.models.files import Model
+from triscale.models.fold import fold_batch_norms
+
+MAGIC: Final = b"TRIPACK\n"
+VERSION: Final = 1
+HEADER = struct.Struct("<8s6I3QI68x")
+STEP = struct.Struct("<16I8Q")
+ALIGNMENT: Final = 64
+
+Floats = npt.NDArray[np.float32]
+Weights = Mapping[str, Floats]
+
+
+def _blocks(channels: int) -> int:
+    return -(-channels // BLOCK)
+
+
+def _outputs_inside(weights: Floats) -> Floats:
+    """(outputs, inner) as [outputs / 16][inner][16], the last block padded with zeros."""
+    outputs, inner = weights.shape
+    padded = np.zeros((_blocks(outputs) * BLOCK, inner), np.float32)
+    padded[:outputs] = weights
+    return padded.reshape(-1, BLOCK, inner).transpose(0, 2, 1)
+
+
+def _padded(values: Floats) -> Floats:
+    padded = np.zeros(_blocks(len(values)) * BLOCK, np.float32)
+    padded[: len(values)] = values
+    return padded
+
+
+def _by_channel_blocks(weights: Floats) -> Floats:
+    """(outputs, inputs, k, k) as (outputs, inner): for each 16 inputs all taps, for each tap its inputs."""
+    outputs, inputs = weights.shape[:2]
+    taps = weights.reshape(outputs, inputs, -1).transpose(0, 2, 1)
+    parts = [taps[:, :, begin : begin + BLOCK].reshape(outputs, -1) for begin in range(0, inputs, BLOCK)]
+    return np.concatenate(parts, axis=1)
+
+
+def _by_taps(weights: Floats) -> Floats:
+    """(outputs, inputs, k, k) as (outputs, inner): for each tap all inputs."""
+    return weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+
+
+def _depthwise(weights: Floats) -> Floats:
+    """(channels, 1, k, k) as [channels / 16][k][k][16]."""
+    return _outputs_inside(weights.reshape(len(weights), -1))
+
+
+class _Blob:
+    """Arrays one behind another, each aligned."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, array: Floats) -> int:
+        """Bytes from the beginning to where `array` lies."""
+        begin, data = self.size, np.ascontiguousarray(array, "<f4").tobytes()
+        self.parts += [data, bytes(-len(data) % ALIGNMENT)]
+        self.size += len(data) + -len(data) % ALIGNMENT
+        return begin
+
+
+def _step_weights(step: Step, state: Weights, card: ModelCard, blob: _Blob) -> tuple[int, int, int, int]:
+    """Offsets of weights, bias, second weights and second bias."""
+    first = second = (0, 0)
+    if step.weights:
+        weights, bias = state[f"{step.weights}.weight"], state[f"{step.weights}.bias"]
+        if weights.ndim == 2:
+            weights = weights[:, :, None, None]
+        inner = _by_taps(weights) if step.kind is Kind.STEM else _by_channel_blocks(weights)
+        first = blob.add(_outputs_inside(inner)), blob.add(_padded(bias))
+    if step.weights2:
+        weights, bias = state[f"{step.weights2}.weight"], state[f"{step.weights2}.bias"]
+        dense = step.kind is Kind.EXCITE
+        second = (
+            blob.add(_outputs_inside(_by_taps(weights)) if dense else _depthwise(weights)),
+            blob.add(_padded(bias)),
+        )
+    if step.kind in (Kind.IMAGE, Kind.STEM):
+        mean, std = (np.asarray(values, np.float64) for values in (card.preprocessing.mean, card.preprocessing.std))
+        scale, shift = 1 / (255 * std), -mean / std
+        second = blob.add(_padded(scale.astype(np.float32))), blob.add(_padded(shift.astype(np.float32)))
+    return *first, *second
+
+
+def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int]) -> bytes:
+    def place(of: Map | None) -> int:
+        return 0 if of is None else arena.offsets[of.number]
+
+    return STEP.pack(
+        step.kind,
+        ACTIVATIONS[step.activation],
+        ACTIVATIONS[step.after],
+        step.kernel,
+        step.stride,
+        *step.pads,
+        step.in_shape.channels,
+        step.out_shape.channels,
+        step.squeezed_channels,
+        step.in_shape.height,
+        step.in_shape.width,
+        step.out_shape.height,
+        step.out_shape.width,
+        step.flags,
+        0,
+        place(step.input),
+        place(step.output),
+        place(step.residual),
+        *offsets,
+        0,
+    )
+
+
+def _description(spec: NetworkSpec, card: ModelCard, steps: Sequence[Step]) -> bytes:
+    content: dict[str, Any] = {
+        "spec": json.loads(spec_to_json(spec, indent=None)),
+        "preprocessing": encode(card.preprocessing),
+        "class_names": list(card.class_names),
+        "provenance": dict(card.provenance),
+        "steps": [step.name for step in steps],
+    }
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+
+
+@torch.no_grad()
+def pack(model: Model, *, resolution: Resolution | None = None, features: bool = False) -> npt.NDArray[np.uint8]:
+    """`model` as packed bytes, for images of one `resolution`: that of its preprocessing by default.
+
+    With `features` it ends with the pooled features. Raises `UnsupportedNetwork` for what the engine has not, and
+    ValueError where mean and std do not fit the image's channels.
+    """
+    network = fold_batch_norms(model.network)
+    spec, card = network.spec, model.card
+    if len(card.preprocessing.mean) != spec.input_channels:
+        raise ValueError(f"{len(card.preprocessing.mean)} means for images of {spec.input_channels} channels")
+    steps = steps_of(spec, resolution or card.preprocessing.resolution, features=features)
+    arena = place_maps(steps)
+    state = {name: tensor.float().cpu().numpy() for name, tensor in network.state_dict().items()}
+    blob = _Blob()
+    packed_steps = b"".join(_pack_step(step, arena, _step_weights(step, state, card, blob)) for step in steps)
+    description = _description(spec, card, steps)
+    body = b"".join((packed_steps, *blob.parts, description))
+    header = HEADER.pack(
+        MAGIC,
+        VERSION,
+        len(steps),
+        *_image_shape(steps),
+        steps[-1].out_shape.channels,
+        arena.floats,
+        blob.size,
+        len(description),
+        zlib.crc32(body),
+    )
+    return aligned_bytes(header + body)
+
+
+def _image_shape(steps: Sequence[Step]) -> tuple[int, int, int]:
+    shape = steps[0].in_shape
+    return shape.channels, shape.height, shape.width
+
+
+def aligned_bytes(data: bytes) -> npt.NDArray[np.uint8]:
+    """`data` in memory that begins at a multiple of 64 bytes, as vectors want it."""
+    room = np.empty(len(data) + ALIGNMENT, np.uint8)
+    begin = -room.ctypes.data % ALIGNMENT
+    aligned = room[begin : begin + len(data)]
+    aligned[:] = np.frombuffer(data, np.uint8)
+    return aligned
