@@ -105,9 +105,7 @@ class NativeEngine:
         seconds = np.zeros(len(names))
         for _ in range(runs):
             self._run(images, seconds)
-        return [
-            StepTime(name, 1e3 * total / runs / count) for name, total in zip(names, seconds.tolist(), strict=True)
-        ]
+        return [StepTime(name, 1e3 * total / runs / count) for name, total in zip(names, seconds.tolist(), strict=True)]
 
     def _run(self, images: npt.NDArray[np.uint8] | Tensor, seconds: npt.NDArray[np.float64] | None) -> Tensor:
         channels, height, width = self.image_shape
@@ -146,4 +144,3 @@ def native_engine(
     made = extension()
     packed = pack(model, resolution=resolution, features=features)
     return NativeEngine(made.Engine.of_array(packed, threads, instruction_set or ""), packed)
-

@@ -53,6 +53,7 @@ class Flag(IntFlag):
     SUMMED = 4
 
 
+_NONE = Flag(0)
 ACTIVATIONS = {None: 0, Activation.SILU: 1, Activation.RELU: 2, Activation.RELU6: 3}
 
 
@@ -84,7 +85,7 @@ class Step:
     squeezed_channels: int = 0
     weights: str = ""
     weights2: str = ""
-    flags: Flag = Flag(0)
+    flags: Flag = _NONE
 
     @property
     def pads(self) -> tuple[int, int]:
@@ -170,7 +171,7 @@ def _walk_ops(walk: _Walk, source: Map | None, ops: NamedOps, prefix: str) -> Ma
                     stride=op.stride,
                     padding=op.padding,
                     weights=prefix + name,
-                    flags=Flag.SCALED if walk.pending_scale else Flag(0),
+                    flags=Flag.SCALED if walk.pending_scale else _NONE,
                 )
             )
             if walk.pending_scale and (op.kernel, op.stride) != (1, 1):
@@ -207,7 +208,7 @@ def _walk_ops(walk: _Walk, source: Map | None, ops: NamedOps, prefix: str) -> Ma
                     padding=op.padding,
                     weights=weights,
                     weights2=prefix + name,
-                    flags=Flag.SUMMED if summed else Flag(0),
+                    flags=Flag.SUMMED if summed else _NONE,
                 )
             )
             source = output
