@@ -9,12 +9,23 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from tests.deploy.engine.check import INSTRUCTION_SETS, images_for, largest_error, model_of
+from tests.settled import settled
 from tests.strategies import network_specs
-from triscale.arch import Coefficients, NetworkSpec, Resolution, get_network, network_names, scale, square
+from triscale.arch import (
+    Coefficients,
+    NetworkSpec,
+    Preprocessing,
+    Resolution,
+    get_network,
+    network_names,
+    scale,
+    square,
+)
 from triscale.arch.rows import conv, mbconv
 from triscale.deploy.eager import eager_engine
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.steps import UnsupportedNetwork, steps_of
+from triscale.models import Model, ModelCard
 from triscale.models.weights import load
 
 CLOSE = 1e-4
@@ -26,12 +37,6 @@ SMALL = (
     "mnasnet-a1",
     "resnet18",
 )
-
-
-def small(name: str, resolution: Resolution) -> NetworkSpec:
-    """A zoo network with a layer a stage."""
-    spec = scale(get_network(name), Coefficients(depth=0.2, width=0.5, resolution=1.0), name=name)
-    return spec.at(resolution) if hasattr(spec, "at") else spec
 
 
 def test_this_machine_has_the_portable_kernels() -> None:
@@ -47,12 +52,14 @@ def test_logits_are_torchs(name: str, instruction_set: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("pixels", [96, 75])
 @pytest.mark.parametrize("name", network_names())
-def test_logits_of_the_zoo_are_torchs(name: str, instruction_set: str) -> None:
-    spec = get_network(name)
-    for resolution in (square(96), square(75)):
-        assert largest_error(model_of(spec, resolution), instruction_set=instruction_set, count=1) < CLOSE
+def test_logits_of_the_zoo_are_torchs(name: str, pixels: int) -> None:
+    known = settled(get_network(name), pixels=pixels)
+    model = Model(known.network, ModelCard(Preprocessing(square(pixels))))
+    for instruction_set in INSTRUCTION_SETS:
+        logits = native_engine(model, instruction_set=instruction_set)(known.images)
+        assert (logits - known.logits).abs().max() < 1e-3
 
 
 @settings(max_examples=60)

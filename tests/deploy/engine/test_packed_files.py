@@ -98,7 +98,7 @@ def test_layout_is_as_documented() -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda data: b"", "empty"),
+        (lambda data: data[:0], "empty"),
         (lambda data: b"PK\x03\x04" + data[4:], "does not begin like one"),
         (lambda data: data[:-1], "do not add up"),
         (lambda data: data + b"\0", "do not add up"),
