@@ -1,0 +1,127 @@
+"""The formats that networks are exported to: a row each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from triscale.deploy.export.source import METADATA, Source
+from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
+
+Run = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """What int8 needs to know."""
+
+    images: npt.NDArray[np.uint8]
+    """uint8 (N, H, W, C); ranges of activations come from them."""
+    kept: frozenset[str] = frozenset()
+    """Modules of the network that stay in float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One way of writing a network down."""
+
+    name: str
+    suffix: str
+    beside: tuple[str, ...] = ()
+    """Suffixes of further files that belong to the first."""
+    write: Callable[[Source, Path], None]
+    """Write the network in float32."""
+    open: Callable[[Path, int], Run]
+    """The file's network as a function of images, on the CPU with a number of threads, in its own runtime."""
+    metadata: Callable[[Path], dict[str, str]]
+    """What the file says of itself."""
+    quantise: Callable[[Source, Path, Path, Calibration], None] | None = None
+    """Write the network in int8 to the second path; at the first it lies in float32. None where there is no int8."""
+    check_int8: Callable[[], None] = nncf_quantise.check_nncf
+    """Raise ValueError where int8 lacks a package."""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """All files of the export at `path`, the one that is opened last."""
+        return (*(path.with_suffix(suffix) for suffix in self.beside), path)
+
+
+def _kept(calibration: Calibration) -> list[str]:
+    return [f"network.{name}" for name in calibration.kept]
+
+
+def _batches(source: Source, calibration: Calibration) -> list[npt.NDArray[np.uint8]]:
+    size = source.batch or 1
+    count = max(1, len(calibration.images) // size)
+    return [np.resize(calibration.images[i * size : (i + 1) * size], (size, *source.image_shape)) for i in range(count)]
+
+
+def _write_onnx(source: Source, path: Path) -> None:
+    onnx_export.export_onnx(source.module(), source.example, path, dynamic_batch=source.dynamic_batch)
+    onnx_export.write_onnx(onnx_export.read_onnx(path), path, metadata=source.metadata())
+
+
+def _quantise_onnx(source: Source, written: Path, target: Path, calibration: Calibration) -> None:
+    graph = nncf_quantise.quantise(
+        onnx_export.read_onnx(written), _batches(source, calibration), kept=_kept(calibration)
+    )
+    metadata = source.metadata(precision="int8", kept=calibration.kept)
+    onnx_export.write_onnx(graph, target, metadata=metadata)
+
+
+def _write_openvino(source: Source, path: Path) -> None:
+    graph = openvino_runtime.convert(source.module(), source.example, dynamic_batch=source.dynamic_batch)
+    openvino_runtime.write_openvino(graph, path, metadata=source.metadata())
+
+
+def _quantise_openvino(source: Source, written: Path, target: Path, calibration: Calibration) -> None:
+    graph = nncf_quantise.quantise(
+        openvino_runtime.read_openvino(written), _batches(source, calibration), kept=_kept(calibration)
+    )
+    metadata = source.metadata(precision="int8", kept=calibration.kept)
+    openvino_runtime.write_openvino(graph, target, metadata=metadata)
+
+
+def _write_torch(source: Source, path: Path) -> None:
+    torch_program.export_program(
+        source.module(torch.channels_last),
+        source.example,
+        path,
+        dynamic_batch=source.dynamic_batch,
+        metadata=source.metadata(),
+    )
+
+
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Format(
+            name="onnx",
+            suffix=".onnx",
+            write=_write_onnx,
+            open=lambda path, threads: onnx_runtime.open_onnx(path, threads=threads),
+            metadata=onnx_runtime.onnx_metadata,
+            quantise=_quantise_onnx,
+        ),
+        Format(
+            name="openvino",
+            suffix=".xml",
+            beside=(".bin",),
+            write=_write_openvino,
+            open=lambda path, threads: openvino_runtime.open_openvino(path, threads=threads),
+            metadata=openvino_runtime.openvino_metadata,
+            quantise=_quantise_openvino,
+        ),
+        Format(
+            name="torch",
+            suffix=".pt2",
+            write=_write_torch,
+            open=lambda path, threads: torch_program.open_program(path, threads=threads),
+            metadata=lambda path: torch_program.program_metadata(path, names=METADATA),
+        ),
+    )
+}
+"""By name."""

@@ -1,0 +1,1 @@
+"""Other libraries that write and run networks: one file for each, loaded when it is needed."""
