@@ -18,7 +18,7 @@ from triscale.data.pixels import check_pixels
 from triscale.deploy.engine.extension import extension
 from triscale.deploy.engine.packing import pack
 from triscale.models.card import ModelCard
-from triscale.models.files import Model
+from triscale.models.files import Model, model_metadata
 from triscale.storage import atomic_path
 
 
@@ -80,6 +80,10 @@ class NativeEngine:
         """What one call at a time takes besides the weights, for one image."""
         size: int = self._engine.context_bytes
         return size
+
+    def metadata(self) -> dict[str, str]:
+        """What the packed network says of itself, as model files say it."""
+        return model_metadata(self.spec, self.card)
 
     def save(self, path: Path) -> None:
         """Write the packed network, whole or not at all; `open` maps it."""

@@ -1,5 +1,6 @@
 """The formats that networks are exported to: a row each."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from triscale.deploy.engine.c_library import header_file, open_c_library, write_c_library
+from triscale.deploy.engine.extension import why_unavailable
+from triscale.deploy.engine.native import NativeEngine, native_engine
+from triscale.deploy.engine.packing import pack
 from triscale.deploy.export.source import METADATA, Source
 from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
 
@@ -95,6 +100,27 @@ def _write_torch(source: Source, path: Path) -> None:
     )
 
 
+def _check_engine(format: str) -> None:
+    if reason := why_unavailable():
+        raise ValueError(f"cannot write {format}: {reason}")
+
+
+def _write_native(source: Source, path: Path) -> None:
+    _check_engine("native")
+    native_engine(source.model).save(path)
+
+
+def _open_native(path: Path, threads: int) -> Run:
+    engine = NativeEngine.open(path, threads=threads)
+    return lambda images: engine(images).numpy()
+
+
+def _write_c(source: Source, path: Path) -> None:
+    _check_engine("c")
+    write_c_library(pack(source.model), path)
+    shutil.copyfile(header_file(), path.with_suffix(".h"))
+
+
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
@@ -121,6 +147,21 @@ FORMATS: dict[str, Format] = {
             write=_write_torch,
             open=lambda path, threads: torch_program.open_program(path, threads=threads),
             metadata=lambda path: torch_program.program_metadata(path, names=METADATA),
+        ),
+        Format(
+            name="native",
+            suffix=".tripack",
+            write=_write_native,
+            open=_open_native,
+            metadata=lambda path: NativeEngine.open(path).metadata(),
+        ),
+        Format(
+            name="c",
+            suffix=".so",
+            beside=(".h",),
+            write=_write_c,
+            open=lambda path, threads: open_c_library(path, threads=threads),
+            metadata=lambda _: {},
         ),
     )
 }

@@ -127,7 +127,8 @@ def guarded(
 
 
 def _answers(run: Runner, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    return run(images).argmax(1).astype(np.int64)
+    answers: npt.NDArray[np.int64] = run(images).argmax(1).astype(np.int64)
+    return answers
 
 
 def _tries(fragile: frozenset[str], rank_sensitivity: Callable[[], Sequence[str]]) -> Iterator[frozenset[str]]:

@@ -12,6 +12,7 @@ from triscale.arch.preprocessing import Preprocessing
 from triscale.data.batches import Given, read_batches
 from triscale.data.dataset import ImageDataset, has_many_labels
 from triscale.data.datasets import open_dataset
+from triscale.data.errors import ImageError
 from triscale.data.find import find_images
 from triscale.deploy.photographs import installed_photographs
 from triscale.models.card import ModelCard
@@ -58,7 +59,10 @@ def prepare(sources: Sequence[Given], preprocessing: Preprocessing, *, most: int
     """
     size = preprocessing.resolution.height * preprocessing.resolution.width * len(preprocessing.mean)
     chosen = spread(len(sources), max(1, min(most, _BYTES // size)))
-    images, rows, errors, number = [], [], [], 0
+    images: list[npt.NDArray[np.uint8]] = []
+    rows: list[np.int64] = []
+    errors: list[ImageError] = []
+    number = 0
     for batch in read_batches(
         [sources[index] for index in chosen], preprocessing, batch_size=16, workers=os.cpu_count() or 1
     ):

@@ -61,7 +61,7 @@ class Source:
     """Images that the graph takes at once; None for any number."""
 
     def module(self, memory_format: torch.memory_format = torch.contiguous_format) -> PixelNetwork:
-        """What is exported, without batch norms; other libraries lay images out themselves, so the plain order it is."""
+        """What is exported, without batch norms; others lay images out themselves, so the plain order it is."""
         network = self.model.network
         network = copy.deepcopy(network) if network.folded else fold_batch_norms(network)
         network = network.to("cpu", torch.float32).set_memory_format(memory_format)

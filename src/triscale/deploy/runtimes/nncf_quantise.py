@@ -13,7 +13,7 @@ from triscale.deploy.runtimes.quiet import missing, quiet
 def _nncf() -> Any:
     try:
         with quiet():
-            import nncf
+            import nncf  # type: ignore[import-untyped]
     except ImportError:
         raise missing("int8") from None
     return nncf

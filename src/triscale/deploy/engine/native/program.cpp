@@ -21,6 +21,7 @@ namespace triscale {
 namespace {
 
 constexpr char kMagic[8] = {'T', 'R', 'I', 'P', 'A', 'C', 'K', '\n'};
+constexpr char kAppended[8] = {'T', 'R', 'I', 'P', 'E', 'N', 'D', '\n'};
 constexpr std::uint32_t kLargestSide = 1 << 15, kLargestChannels = 1 << 16, kLargestKernel = 63, kMostSteps = 1 << 16;
 constexpr std::uint64_t kLargestArena = std::uint64_t{1} << 34;  // floats
 
@@ -185,38 +186,48 @@ class Check {
 }  // namespace
 
 #if defined(__unix__) || defined(__APPLE__)
-Bytes::Bytes(const std::string& path) : mapped_(true) {
+Bytes::Bytes(const std::string& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) throw std::runtime_error("cannot open it: " + std::string(std::strerror(errno)));
   struct stat status;
   const bool known = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
-  size_ = known ? static_cast<std::size_t>(status.st_size) : 0;
-  void* memory = known ? mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
+  mapped_size_ = known ? static_cast<std::size_t>(status.st_size) : 0;
+  void* memory = known ? mmap(nullptr, mapped_size_, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
   close(file);
   if (memory == MAP_FAILED) damaged("it is empty, or no file");
-  data_ = static_cast<const unsigned char*>(memory);
+  data_ = mapped_ = static_cast<const unsigned char*>(memory);
+  size_ = mapped_size_;
 }
-#else
-Bytes::Bytes(const std::string& path) : mapped_(true) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw std::runtime_error("cannot open it");
-  size_ = static_cast<std::size_t>(file.tellg());
-  auto* memory = static_cast<unsigned char*>(::operator new(size_, std::align_val_t{64}));
-  file.seekg(0).read(reinterpret_cast<char*>(memory), static_cast<std::streamsize>(size_));
-  data_ = memory;
-}
-#endif
-
-Bytes::Bytes(const void* data, std::size_t size)
-    : data_(static_cast<const unsigned char*>(data)), size_(size), mapped_(false) {}
 
 Bytes::~Bytes() {
-  if (!mapped_) return;
-#if defined(__unix__) || defined(__APPLE__)
-  munmap(const_cast<unsigned char*>(data_), size_);
+  if (mapped_) munmap(const_cast<unsigned char*>(mapped_), mapped_size_);
+}
 #else
-  ::operator delete(const_cast<unsigned char*>(data_), std::align_val_t{64});
+Bytes::Bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw std::runtime_error("cannot open it");
+  mapped_size_ = size_ = static_cast<std::size_t>(file.tellg());
+  auto* memory = static_cast<unsigned char*>(::operator new(size_, std::align_val_t{64}));
+  file.seekg(0).read(reinterpret_cast<char*>(memory), static_cast<std::streamsize>(size_));
+  data_ = mapped_ = memory;
+}
+
+Bytes::~Bytes() {
+  if (mapped_) ::operator delete(const_cast<unsigned char*>(mapped_), std::align_val_t{64});
+}
 #endif
+
+Bytes::Bytes(const void* data, std::size_t size) : data_(static_cast<const unsigned char*>(data)), size_(size) {}
+
+void Bytes::keep_appended() {
+  std::uint64_t size;
+  constexpr std::size_t kEnd = sizeof kAppended + sizeof size;
+  const bool marked = size_ >= kEnd && std::memcmp(data_ + size_ - sizeof kAppended, kAppended, sizeof kAppended) == 0;
+  if (!marked) throw std::runtime_error("no network was appended to this library; name a packed file");
+  std::memcpy(&size, data_ + size_ - kEnd, sizeof size);
+  if (size > size_ - kEnd) damaged("its size is impossible");
+  data_ += size_ - kEnd - size;
+  size_ = size;
 }
 
 Program::Program(std::unique_ptr<Bytes> given) : bytes(std::move(given)) {

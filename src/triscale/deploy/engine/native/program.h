@@ -85,13 +85,17 @@ class Bytes {
   Bytes(const Bytes&) = delete;
   Bytes& operator=(const Bytes&) = delete;
 
+  // Leaves only what was appended to a library: packed bytes, their size and a mark. Throws where nothing was.
+  void keep_appended();
+
   const unsigned char* data() const { return data_; }
   std::size_t size() const { return size_; }
 
  private:
   const unsigned char* data_;
   std::size_t size_;
-  bool mapped_;
+  const unsigned char* mapped_ = nullptr;
+  std::size_t mapped_size_ = 0;
 };
 
 struct Program {
