@@ -16,7 +16,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 DEMO_EXTRAS := lite,photos
-TEST_EXTRAS := dev,explain,keras,lite,peers,photos,search,tensorboard
+TEST_EXTRAS := deploy,dev,explain,keras,lite,peers,photos,search,tensorboard
 DEMO_READY := $(VENV)/demo-ready
 TEST_READY := $(VENV)/test-ready
 KERNELS := $(wildcard src/triscale/kernels/*.cpp src/triscale/kernels/*.h src/triscale/deploy/engine/native/*) \

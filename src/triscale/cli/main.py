@@ -22,6 +22,7 @@ VERBS = {
     "predict": "labels with probabilities for images",
     "explain": "where in images a network found what it says",
     "report": "a run's page, written anew from its folder",
+    "export": "files for other programs: ONNX, OpenVINO, C, int8",
     "convert": "weights from and to timm, torchvision and others",
     "check": "broken, repeated and unbalanced images, before training",
     "demo": "the whole chain in minutes, on real photographs",

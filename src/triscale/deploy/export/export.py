@@ -240,7 +240,7 @@ def _chosen(paths: Mapping[str, Path], formats: Mapping[str, Format], *, overwri
         if name not in formats:
             raise ValueError(f"no format is called {name!r}; valid: {', '.join(formats)}")
         if path.suffix != formats[name].suffix:
-            raise ValueError(f"an {name} file is called NAME{formats[name].suffix}, not {path.name}")
+            raise ValueError(f"a file for {name} is called NAME{formats[name].suffix}, not {path.name}")
         if not path.parent.is_dir():
             raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
         for file in formats[name].files(path):
