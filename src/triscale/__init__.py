@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from triscale.data.datasets import open_dataset as open_dataset
     from triscale.data.find import find_images as find_images
     from triscale.data.read import read_image as read_image
+    from triscale.deploy.engines import compile as compile
     from triscale.deploy.latency import measure_latency as measure_latency
     from triscale.deploy.predict import predict as predict
     from triscale.evaluation.run import evaluate as evaluate
@@ -137,6 +138,7 @@ _PUBLIC = {
     "triscale.data.datasets": ("open_dataset",),
     "triscale.data.find": ("find_images",),
     "triscale.data.read": ("read_image",),
+    "triscale.deploy.engines": ("compile",),
     "triscale.deploy.latency": ("measure_latency",),
     "triscale.deploy.predict": ("predict",),
     "triscale.transfer.features": ("pooled_features",),

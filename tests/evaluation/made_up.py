@@ -78,4 +78,5 @@ def made_up_answers(
         images_per_s=100.0,
         batch_size=4,
         device="cpu",
+        engine="native",
     )

@@ -44,7 +44,7 @@ def test_evaluation_of_one_label(tmp_path: Path) -> None:
     assert list(content["calibration"]["bins"][0]) == ["low", "high", "images", "confidence", "accuracy"]
     assert list(content["classes"][0]) == ["name", "images", "precision", "recall", "f1"]
     assert np.array(content["confusion"]).sum() == 90
-    assert content["throughput"] == {"images_per_s": 100.0, "batch_size": 4, "device": "cpu"}
+    assert content["throughput"] == {"images_per_s": 100.0, "batch_size": 4, "device": "cpu", "engine": "native"}
 
 
 def test_evaluation_of_many_labels(tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ def _figures(found: "Evaluation", data_classes: tuple[str, ...]) -> list[tuple[s
         after = f"{calibration.ece_after:.2%} with temperature {calibration.temperature:.3f}"
         pairs.append(("calibration error", f"{calibration.ece:.2%}, {after}"))
     speed = found.throughput
-    pairs.append(("speed", f"{speed.images_per_s:.1f} images/s, batches of {speed.batch_size}, {speed.device}"))
+    pairs.append(
+        ("speed", f"{speed.images_per_s:.1f} images/s, batches of {speed.batch_size}, {speed.engine} on {speed.device}")
+    )
     if extra := unused_classes(found.class_names, data_classes):
         pairs.append(("not in the data", extra))
     if found.broken:

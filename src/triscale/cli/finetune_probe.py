@@ -74,6 +74,7 @@ def _tell(found: "Outcome", path: Path, *, elapsed_s: float, json: bool) -> None
             "cross_validated": found.head.score,
             "regularisation": found.head.regularisation,
             "broken_images": [name for name, _ in broken],
+            "engine": found.train.engine,
             "elapsed_s": round(elapsed_s, 2),
         }
         print(json_format.dumps(row, ensure_ascii=False))
@@ -84,7 +85,7 @@ def _tell(found: "Outcome", path: Path, *, elapsed_s: float, json: bool) -> None
         held_out = f"{found.head.score:.2%} of the {len(found.train.labels):,} training images, held out in turn"
         pairs.append(("cross-validated", held_out))
     pairs += [("broken image", f"{name}: {reason}") for name, reason in broken]
-    pairs += [("time", f"{elapsed_s:.1f} s"), ("model", str(path))]
+    pairs += [("time", f"{elapsed_s:.1f} s, features by the {found.train.engine} engine"), ("model", str(path))]
     if (page := path.parent / PAGE).exists():
         pairs.append(("page", str(page)))
     pairs += [

@@ -1,5 +1,6 @@
 """`triscale predict`: labels with probabilities for images."""
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -49,13 +50,18 @@ def run(options: Options) -> None:
     """Print what the model says of every image, then complain of those that could not be read."""
     from triscale.data.find import find_images
     from triscale.deploy.predict import predict
+    from triscale.deploy.usual import usual_engine
     from triscale.models.weights import load
 
     sources = list(find_images(options.images))
     model = load(options.model)
     show = _print_json if options.json else _print_text
     broken = 0
-    predictions = predict(model, sources, top=options.top, batch_size=options.batch_size)
+    threads = os.cpu_count() or 1
+    engine = usual_engine(model, threads=threads)
+    if sys.stderr.isatty():
+        print(f"on the {engine.name} engine, {threads} threads", file=sys.stderr)
+    predictions = predict(model, sources, top=options.top, batch_size=options.batch_size, engine=engine.run)
     if not sys.stdout.isatty():  # on a terminal the results themselves show that it goes on
         predictions = watched(predictions, "classifying", total=len(sources))
     for prediction in predictions:

@@ -12,7 +12,8 @@ from triscale.data.batches import Batch, Given, read_batches
 from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
 from triscale.data.read import ImageBytes
-from triscale.deploy.eager import Engine, eager_engine
+from triscale.deploy.eager import Engine
+from triscale.deploy.usual import usual_engine
 from triscale.models.card import ModelCard
 from triscale.models.files import Model
 
@@ -62,7 +63,8 @@ def predict(
     """One `Prediction` for each image of `sources`, in their order; a broken image never stops the rest.
 
     Images are read by `workers` threads (one a core by default) while the network runs, and prepared as the model's
-    card says; `limits` bounds what one image may take. `engine` defaults to torch on the CPU. Pixels may be given,
+    card says; `limits` bounds what one image may take. `engine` defaults to the fastest one on the
+    CPU (`usual_engine`). Pixels may be given,
     too: uint8 (H, W, C) in 0..255, called by their number from 0. Raises ValueError for pixels of another range, for
     a `top` or `batch_size` below 1, and for a model without classes.
     """
@@ -70,14 +72,15 @@ def predict(
         raise ValueError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
     if not model.network.spec.classes:
         raise ValueError(f"{model.network.spec.name} has no classes to predict; reset_classifier gives it some")
+    threads = workers or os.cpu_count() or 1
     batches = read_batches(
         sources,
         model.card.preprocessing,
         batch_size=batch_size,
-        workers=workers or os.cpu_count() or 1,
+        workers=threads,
         limits=limits,
     )
-    return _predictions(batches, engine or eager_engine(model), model.card, top=top)
+    return _predictions(batches, engine or usual_engine(model, threads=threads).run, model.card, top=top)
 
 
 def _predictions(batches: Iterator[Batch], engine: Engine, card: ModelCard, *, top: int) -> Iterator[Prediction]:

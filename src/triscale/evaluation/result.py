@@ -64,6 +64,8 @@ class Throughput:
     images_per_s: float
     batch_size: int
     device: str
+    engine: str = "torch"
+    """native (our compiled engine), torch, or given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,8 +18,9 @@ from triscale.data.dataset import ImageDataset, Indices, Labels, has_many_labels
 from triscale.data.errors import ImageError
 from triscale.data.pixels import Pixels, check_pixels, check_range
 from triscale.data.transform import EvalTransform
-from triscale.deploy.eager import Engine, eager_engine
+from triscale.deploy.eager import Engine
 from triscale.deploy.latency import torch_threads
+from triscale.deploy.usual import Chosen, usual_engine
 from triscale.evaluation.classes import match_classes
 from triscale.models.files import Model
 
@@ -56,6 +57,8 @@ class Answers:
     """Read, prepared and answered, from the first to the last."""
     batch_size: int
     device: str
+    engine: str
+    """What ran the network: native (our compiled engine), torch, or given."""
 
 
 def evaluate(
@@ -91,7 +94,8 @@ def evaluate(
         raise ValueError("there is no image to judge by")
     _check_some(dataset)
     alone = engine is not None or device.type != "cpu"
-    answer = _Answerer(model, dataset, engine or eager_engine(model, device=device), alone=alone)
+    chosen = Chosen("given", engine) if engine else usual_engine(model, device=device)
+    answer = _Answerer(model, dataset, chosen.run, alone=alone)
     batches = [range(start, min(start + size, images)) for start in range(0, images, size)]
     collected = _Collected(images, spec.classes)
     started_s = time.perf_counter()
@@ -115,6 +119,7 @@ def evaluate(
         images_per_s=len(indices) / elapsed_s,
         batch_size=size,
         device=str(device),
+        engine=chosen.name,
     )
 
 

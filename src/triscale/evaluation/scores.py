@@ -194,4 +194,9 @@ def _many_label_loss(answers: Answers) -> float:
 
 
 def _throughput(answers: Answers) -> Throughput:
-    return Throughput(images_per_s=answers.images_per_s, batch_size=answers.batch_size, device=answers.device)
+    return Throughput(
+        images_per_s=answers.images_per_s,
+        batch_size=answers.batch_size,
+        device=answers.device,
+        engine=answers.engine,
+    )

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from triscale.arch.spec import Resolution
 from triscale.data.dataset import ImageDataset, Labels
@@ -21,9 +20,8 @@ from triscale.data.errors import ImageError
 from triscale.data.pixels import Pixels
 from triscale.data.transform import EvalTransform
 from triscale.deploy.latency import torch_threads
+from triscale.deploy.usual import usual_engine
 from triscale.models.files import Model
-from triscale.models.fold import fold_batch_norms
-from triscale.models.inputs import Normalise
 from triscale.transfer.cache import FeatureCache, Values, default_folder, image_key, network_key
 
 Progress = Callable[[int, int], None]
@@ -51,10 +49,12 @@ class Features:
     """Name and reason of each of the others."""
     computed: int
     """How many of the n passed the network now; the others were kept from another time."""
+    engine: str
+    """What runs the network: native (our compiled engine) or torch."""
 
     def of(self, rows: npt.NDArray[np.int64]) -> "Features":
         """Those of some rows; the broken ones are left behind."""
-        return Features(self.values[rows], self.labels[rows], self.kept[rows], (), self.computed)
+        return Features(self.values[rows], self.labels[rows], self.kept[rows], (), self.computed, self.engine)
 
 
 class _Done(NamedTuple):
@@ -105,7 +105,8 @@ def pooled_features(
         reason = f", such as {broken[0][0]}: {broken[0][1]}" if broken else ""
         raise ValueError(f"there is no readable image to compute features of{reason}")
     values = np.concatenate([part.values for part in done])
-    return Features(values, dataset.labels[indices], indices, broken, sum(len(part.new) for part in done))
+    computed = sum(len(part.new) for part in done)
+    return Features(values, dataset.labels[indices], indices, broken, computed, read.engine.name)
 
 
 def cores() -> int:
@@ -124,13 +125,13 @@ class _Reader:
     """What each thread runs: images by number, to features."""
 
     def __init__(self, model: Model, dataset: ImageDataset, kept: FeatureCache | None, device: torch.device) -> None:
-        self.dataset, self.kept, self.device = dataset, kept, device
+        self.dataset, self.kept = dataset, kept
         self.transform = EvalTransform(model.card.preprocessing)
-        self.normalise = Normalise(model.card.preprocessing, device)
-        self.network = fold_batch_norms(model.network).to(device)
+        self.engine = usual_engine(model, device=device, features=True)
+        self.num_features = model.network.num_features
 
     def __call__(self, indices: Sequence[int]) -> _Done:
-        done = _Done([], np.empty((0, self.network.num_features), np.float32), [], [])
+        done = _Done([], np.empty((0, self.num_features), np.float32), [], [])
         known: list[Values | None] = []
         unknown: list[Pixels] = []
         for index in indices:
@@ -160,10 +161,7 @@ class _Reader:
             return b""
 
     def _compute(self, images: list[Pixels]) -> Values:
-        with torch.inference_mode():
-            inputs = self.normalise(torch.from_numpy(np.stack(images)).to(self.device))
-            pooled: Tensor = self.network.forward_head(self.network.features(inputs), pre_logits=True)
-            values: Values = pooled.float().cpu().numpy()
+        values: Values = self.engine.run(np.stack(images)).float().numpy()
         return values
 
 

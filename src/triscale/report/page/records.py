@@ -64,6 +64,7 @@ class Throughput:
     images_per_s: float
     batch_size: int
     device: str
+    engine: str = "torch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

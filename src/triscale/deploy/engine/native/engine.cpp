@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
 
-#if defined(__linux__)
+#if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
 #endif
 #if defined(__x86_64__)
@@ -34,27 +33,37 @@ std::vector<const Kernels*> known_kernels() {
   return known;
 }
 
-// Floats at a multiple of 64 bytes, on huge pages where there are such.
+// Zeros, on huge pages where there are such. Pages are taken when they are first written, so that a program which asks
+// for more than it uses costs nothing.
 class Memory {
  public:
-  explicit Memory(std::size_t floats) {
-    constexpr std::size_t kHugePage = std::size_t{2} << 20;
-    const std::size_t step = floats * sizeof(float) >= kHugePage ? kHugePage : 64;
-    const std::size_t bytes = std::max((floats * sizeof(float) + step - 1) / step * step, step);
-    data_ = static_cast<float*>(std::aligned_alloc(step, bytes));
-    if (!data_) throw std::bad_alloc();
+  explicit Memory(std::size_t floats) : bytes_(std::max<std::size_t>(floats * sizeof(float), 1)) {
+#if defined(__unix__) || defined(__APPLE__)
+    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
 #if defined(__linux__)
-    if (step == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
+    madvise(memory, bytes_, MADV_HUGEPAGE);
 #endif
-    std::memset(data_, 0, bytes);
+#else
+    void* memory = ::operator new(bytes_, std::align_val_t{64});
+    std::memset(memory, 0, bytes_);
+#endif
+    data_ = static_cast<float*>(memory);
   }
-  ~Memory() { std::free(data_); }
+  ~Memory() {
+#if defined(__unix__) || defined(__APPLE__)
+    munmap(data_, bytes_);
+#else
+    ::operator delete(data_, std::align_val_t{64});
+#endif
+  }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
   float* data() const { return data_; }
 
  private:
+  std::size_t bytes_;
   float* data_;
 };
 
