@@ -106,7 +106,7 @@ def available_engines() -> tuple[str, ...]:
 
 
 def compile(model: Model, *, engine: str = "native", threads: int = 1) -> Engine:
-    """`model` as a function from uint8 images (N, H, W, C), cropped and resized as its card says, to logits (N, classes).
+    """`model` as a function from uint8 images (N, H, W, C), cropped and resized by its card, to logits (N, classes).
 
     Normalisation is a part of it, and `threads` of the CPU work on a call. The engine `native` takes normalised float32
     images (N, C, H, W), too, can be called from several threads, saved to a file and profiled
