@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 PY := $(VENV)/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help browser demo test test-slow test-kill lint format types pytest bench constraints clean
+.PHONY: help browser demo test test-slow test-kill test-sanitized lint format types pytest bench constraints clean
 
 # Read by pip, also where it builds a package in an environment apart.
 export PIP_CONSTRAINT := constraints.txt
@@ -19,6 +19,7 @@ DEMO_EXTRAS := lite,photos
 TEST_EXTRAS := deploy,dev,explain,keras,lite,peers,photos,search,tensorboard
 DEMO_READY := $(VENV)/demo-ready
 TEST_READY := $(VENV)/test-ready
+SANITIZED := build/sanitized
 KERNELS := $(wildcard src/triscale/kernels/*.cpp src/triscale/kernels/*.h src/triscale/deploy/engine/native/*) \
   src/triscale/kernels/CMakeLists.txt
 
@@ -51,6 +52,17 @@ test-slow: $(TEST_READY) ## Run the tests marked slow
 
 test-kill: $(TEST_READY) ## Kill training runs 100 times and compare what they learnt
 	@$(PY) -m pytest --numprocesses=2 -m slow tests/train/test_kill.py $(PYTEST_ARGS)
+
+test-sanitized: $(TEST_READY) ## Run the engine's tests in a build that checks addresses and undefined behaviour
+	@echo "Building the engine with sanitizers in $(SANITIZED)"
+	@mkdir -p $(SANITIZED) && export PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && \
+	  cmake -S src/triscale/kernels -B $(SANITIZED) -G Ninja -DSANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
+	    > $(SANITIZED)/log && cmake --build $(SANITIZED) --target _engine >> $(SANITIZED)/log || \
+	  { cat $(SANITIZED)/log; exit 1; }
+	@SANITIZED_ENGINE="$$(ls $(CURDIR)/$(SANITIZED)/engine/_engine*.so)" PYTHONPATH=$(CURDIR)/tests/sanitized \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 $(PY) -m pytest tests/deploy/engine \
+	  --ignore=tests/deploy/engine/test_c_library.py -m 'not slow or sanitized' $(PYTEST_ARGS)
 
 bench: $(TEST_READY) ## Run every benchmark, each beside its peers in one process
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) -m benchmarks.$$(basename $$script .py) || exit 1; done

@@ -86,6 +86,7 @@ def test_damaged_files_never_crash(packed: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sanitized
 def test_ten_thousand_damaged_files_never_crash(packed: bytes, tmp_path: Path) -> None:
     ran, refused = fuzz(packed, tmp_path, 1000, 11_000)
     assert ran + refused > 9000
