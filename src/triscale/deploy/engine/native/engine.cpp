@@ -104,6 +104,25 @@ std::vector<std::string> instruction_sets() {
   return names;
 }
 
+double peak_flops(const Kernels& kernels, int threads, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  Crew crew(threads);
+  std::vector<double> fastest(threads, 0.0);
+  crew.run([&](int member) {
+    crew.wait();
+    const auto begin = Clock::now();
+    for (auto now = begin; std::chrono::duration<double>(now - begin).count() < seconds;) {
+      const double done = kernels.flops_in_registers();
+      const auto after = Clock::now();
+      fastest[member] = std::max(fastest[member], done / std::chrono::duration<double>(after - now).count());
+      now = after;
+    }
+  });
+  double total = 0.0;
+  for (const double each : fastest) total += each;
+  return total;
+}
+
 struct Engine::Context {
   explicit Context(int threads) : crew(threads) {}
 

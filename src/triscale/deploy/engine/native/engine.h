@@ -18,6 +18,10 @@ const Kernels* kernels_of(const std::string& name);
 // Names of the instruction sets that this machine has, the best one first.
 std::vector<std::string> instruction_sets();
 
+// Floating-point operations a second of `threads` that multiply and add in registers alone for `seconds`: the fastest
+// of several stretches.
+double peak_flops(const Kernels& kernels, int threads, double seconds);
+
 // May be called from several threads at a time: each call takes a context of its own, made when none is idle.
 class Engine {
  public:

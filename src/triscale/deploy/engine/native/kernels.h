@@ -40,6 +40,8 @@ struct Kernels {
   int (*items)(const Step& step, int phase, const Place& place);
   void (*work)(const Step& step, int phase, int item, const Place& place, float* scratch);
   std::size_t (*scratch_floats)(const Step& step);
+  // Multiplies and adds in registers alone, and returns how many of both: what nothing on this machine can exceed.
+  double (*flops_in_registers)();
 };
 
 }  // namespace triscale

@@ -66,6 +66,17 @@ NB_MODULE(_engine, module) {
   using namespace triscale;
   module.attr("VERSION") = kVersion;
   module.def("instruction_sets", &instruction_sets);
+  module.def(
+      "peak_flops",
+      [](int threads, double seconds, const std::string& instruction_set) {
+        const Kernels* kernels = kernels_of(instruction_set);
+        if (!kernels) throw nb::value_error(("this machine has no instruction set " + instruction_set).c_str());
+        if (threads < 1 || threads > 1024 || !(seconds > 0 && seconds <= 60))
+          throw nb::value_error("threads: 1 to 1024; seconds: above 0, up to 60");
+        nb::gil_scoped_release released;
+        return peak_flops(*kernels, threads, seconds);
+      },
+      "threads"_a, "seconds"_a, "instruction_set"_a = "");
   nb::class_<Held>(module, "Engine")
       .def_static(
           "of_array",

@@ -93,6 +93,30 @@ std::size_t scratch_floats(const Step& step) {
   }
 }
 
+double flops_in_registers() {
+#if defined(__AVX512F__)
+  constexpr int kSums = 24;  // in flight, so that none waits for the one before
+#else
+  constexpr int kSums = 12;
+#endif
+  constexpr int kRounds = 20000;
+  Vec sum[kSums];
+  unrolled<kSums>([&](auto i) __attribute__((always_inline)) { sum[decltype(i)::value] = splat(decltype(i)::value); });
+  const Vec factor = splat(0.5f), term = splat(1.0f);
+  for (int round = 0; round < kRounds; ++round) {
+    unrolled<kSums>([&](auto i) __attribute__((always_inline)) {
+      sum[decltype(i)::value] = sum[decltype(i)::value] * factor + term;
+    });
+    asm volatile("" ::: "memory");  // every round is done
+  }
+  Vec total{};
+  unrolled<kSums>([&](auto i) __attribute__((always_inline)) { total += sum[decltype(i)::value]; });
+  float stored[W];
+  store(stored, total);
+  asm volatile("" : : "r"(stored) : "memory");
+  return 2.0 * W * kSums * kRounds;
+}
+
 constexpr const char* name_of() {
 #define TRISCALE_TEXT(name) TRISCALE_TEXT_OF(name)
 #define TRISCALE_TEXT_OF(name) #name
@@ -102,6 +126,6 @@ constexpr const char* name_of() {
 }  // namespace
 
 extern const triscale::Kernels engine_kernels;
-const triscale::Kernels engine_kernels = {name_of(), W * 4, phases, items, work, scratch_floats};
+const triscale::Kernels engine_kernels = {name_of(), W * 4, phases, items, work, scratch_floats, flops_in_registers};
 
 }  // namespace ISA

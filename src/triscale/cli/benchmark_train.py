@@ -1,12 +1,11 @@
-"""`triscale benchmark`: how fast this machine does what Triscale does."""
+"""`triscale benchmark train`: how fast this machine trains."""
 
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from triscale.arch import Resolution
 from triscale.cli.network import NET_HELP, find_network
-from triscale.cli.options import json_option, option, positional
+from triscale.cli.options import json_option, option
 from triscale.cli.output import print_json, print_pairs, print_paragraph
 from triscale.cost import Precision
 
@@ -20,13 +19,6 @@ triscale benchmark train --network efficientnet-b4 --batch 64
 triscale benchmark train --data photos/ --workers 4 --json"""
 
 
-class What(StrEnum):
-    """What is measured."""
-
-    TRAIN = "train"
-    """Updates of a network, reading images, and both together."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Measure training on this machine: updates alone, images alone, and both together.
@@ -35,7 +27,6 @@ class Options:
     products in the same run, the updates reach.
     """
 
-    what: What = positional("WHAT", "train")  # noqa: RUF009
     network: str = option(NET_HELP, metavar="NET", default="efficientnet-b0")
     batch: int = option("images an update", metavar="N", default=16)
     resolution: Resolution | None = option("input of the network, such as 240 or 240x320", metavar="PIXELS")
@@ -48,11 +39,6 @@ class Options:
     plain: bool = option("leave our own kernels out", default=False)
     seconds: float = option("for each measurement", metavar="S", default=10.0)
     json: bool = json_option()
-
-
-def run(options: Options) -> None:
-    """Measure and print."""
-    {What.TRAIN: _train}[options.what](options)
 
 
 def _data(options: Options) -> "ImageDataset":
@@ -108,7 +94,8 @@ def report(speed: "TrainingSpeed") -> dict[str, Any]:
     }
 
 
-def _train(options: Options) -> None:
+def run(options: Options) -> None:
+    """Measure and print."""
     from triscale.train.benchmark import measure_training
     from triscale.train.resources import Resources
 

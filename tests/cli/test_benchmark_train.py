@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from triscale.cli.benchmark import advice, report
+from triscale.cli.benchmark_train import advice, report
 from triscale.cli.main import MISTAKE, main
 from triscale.train.benchmark import TrainingSpeed
 
