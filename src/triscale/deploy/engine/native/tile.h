@@ -10,7 +10,8 @@
 namespace ISA {
 namespace {
 
-constexpr int kSub = 16 / W;  // vectors in a block of 16 channels
+constexpr int kSub = 16 / W;   // vectors in a block of 16 channels
+constexpr int kAhead = 32;      // terms: how far ahead of their use weights are fetched
 
 #if defined(__AVX512F__)
 constexpr int kWidest = 4;                        // blocks of outputs in a tile
@@ -54,6 +55,7 @@ TRISCALE_INLINE void add_term(Vec (&sum)[NV * kSub][MR], const float* weights, s
   unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
     constexpr int v = decltype(n)::value;
     weight[v] = load(weights + v / kSub * next_block + v % kSub * W);
+    if (v % kSub == 0) __builtin_prefetch(weights + v / kSub * next_block + kAhead * 16);
   });
   unrolled<MR>([&](auto m) __attribute__((always_inline)) {
     const Vec value = splat(input(m));
