@@ -106,22 +106,30 @@ def test_text_tells_formula_search_and_binding_limit(capsys: pytest.CaptureFixtu
     assert "Add -o FILE.json" in text
 
 
-def test_latency_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from triscale.deploy import latency
+def test_latency_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from triscale.deploy import latency_budget, latency_table
+    from triscale.deploy.latency import Latency
 
     seen = []
 
-    def measure(spec: object, *, threads: int | None) -> latency.Latency:
-        seen.append(threads)
-        return latency.Latency((network_cost(spec).macs / 1e8,))  # type: ignore[arg-type]
+    def measure(spec: NetworkSpec, *, engine: str, threads: int, **_: object) -> Latency:
+        seen.append((engine, threads))
+        return Latency((network_cost(spec).macs / 1e8,))
 
-    monkeypatch.setattr(latency, "measure_latency", measure)
-    words = ("efficientnet-b0", "--latency", "12ms", "--threads", "2")
+    monkeypatch.setenv("TRISCALE_CACHE", str(tmp_path))
+    monkeypatch.setattr(latency_table, "engine_latency", measure)
+    monkeypatch.setattr(latency_budget, "engine_latency", measure)
+    words = ("efficientnet-b0", "--latency", "12ms", "--threads", "2", "--engine", "eager")
     data = scaled(capsys, *words)
     assert data["latency_ms"] == data["macs"] / 1e8 <= 12
     assert data["binding"] == "latency_ms"
-    assert (data["measurements"], set(seen)) == (len(seen), {2})
+    assert set(seen) == {("eager", 2)}
+    assert data["measurements"] == len(seen) - len(latency_table.measured_networks())
+    count = len(seen)
     assert "latency" in output(capsys, *words)
+    assert len(seen) - count == data["measurements"], "the table was kept"
 
 
 def test_output_is_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +161,9 @@ def test_output_is_never_overwritten_unasked(tmp_path: Path, capsys: pytest.Capt
         (("--latency", "20"), "--latency: '20' is no number of milliseconds"),
         (("--macs", "1k"), "the budget of 1k macs is too small: the smallest network"),
         (("--macs", "1G", "--threads", "2"), "--threads only matters with --latency"),
+        (("--macs", "1G", "--engine", "eager"), "--engine only matters with --latency"),
+        (("--latency", "20ms", "--engine", "egaer"), "no engine is called 'egaer'"),
+        (("--latency", "20ms", "--threads", "0"), "--threads must be at least 1, got 0"),
         (("--phi", "1", "--only", "dept"), "--only: 'dept' is unknown; did you mean depth?"),
         (("--phi", "1", "--only", "depth", "--coefficients", "1,1,2"), "--coefficients and --only exclude"),
         (("--phi", "1", "--coefficients", "1.2,1.1"), "coefficients must be three numbers"),

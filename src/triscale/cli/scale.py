@@ -23,7 +23,7 @@ from triscale.scaling import (
 )
 
 EXAMPLE = """triscale scale efficientnet-b0 --macs 1.2G -o b0-1.2g.json
-triscale scale efficientnet-b0 --params 10M --memory 60MiB --latency 50ms
+triscale scale efficientnet-b0 --latency 20ms --engine native --threads 1
 triscale scale resnet50 --phi -1.5 --coefficients 1.2,1.1,1.15
 triscale scale mobilenetv2 --macs 1G --only width --json"""
 
@@ -53,7 +53,11 @@ class Options:
     latency: float | None = option(
         "time for one image on this machine, measured, such as 50ms", metavar="TIME", parse=_milliseconds
     )
-    threads: int | None = option("CPU threads while measuring", metavar="N")
+    engine: str | None = option(
+        "native, eager, channels-last, compiled, onnxruntime or openvino (the fastest here)",
+        metavar="ENGINE",
+    )
+    threads: int | None = option("CPU threads while measuring (1)", metavar="N")
     coefficients: str | None = option("alpha,beta,gamma or a file of them (1.2,1.1,1.15)", metavar="A,B,G|FILE")
     only: Dimension | None = option("scale depth, width or resolution alone", metavar="DIM")
     output: Path | None = option("write the scaled spec to this file", metavar="FILE", short="-o")
@@ -84,8 +88,9 @@ def check(options: Options) -> None:
         raise ValueError(f"--phi and a budget ({flags}) exclude each other; leave one out")
     if options.coefficients and options.only:
         raise ValueError("--coefficients and --only exclude each other; leave one out")
-    if options.threads is not None and options.latency is None:
-        raise ValueError("--threads only matters with --latency; leave it out")
+    for flag in ("threads", "engine"):
+        if getattr(options, flag) is not None and options.latency is None:
+            raise ValueError(f"--{flag} only matters with --latency; leave it out")
     if options.output is not None:
         if options.output.suffix.lower() != ".json":
             raise ValueError(f"cannot write {options.output}: a spec file's name must end in .json")
@@ -93,15 +98,16 @@ def check(options: Options) -> None:
 
 
 def _solve(baseline: NetworkSpec, options: Options, scaling: CompoundScaling | None) -> Solution:
-    measure = None
-    if options.latency is not None:
-        from triscale.deploy.latency import measure_latency
-
-        def measure(spec: NetworkSpec) -> float:
-            return measure_latency(spec, threads=options.threads).median_ms
-
     budget = Budget(**{limit.value: most for limit, most in _limits(options).items()})
-    return solve(baseline, budget, scaling=scaling, only=options.only, latency_ms=measure)
+    if options.latency is None:
+        return solve(baseline, budget, scaling=scaling, only=options.only)
+    from triscale.cli.latency_prices import latency_table
+    from triscale.deploy.latency_budget import solve_checked
+
+    table = latency_table(options.engine, threads=options.threads or 1)
+    return solve_checked(
+        lambda latency_ms: solve(baseline, budget, scaling=scaling, only=options.only, latency_ms=latency_ms), table
+    )
 
 
 def run(options: Options) -> None:

@@ -158,3 +158,12 @@ def _quartiles(latency: Latency) -> tuple[float, float, float]:
 def _paper_mean_ms(call: Callable[[], object]) -> float:
     with pinned_core():
         return time_calls(call, warm_up=3, runs=PAPER_RUNS, limit_s=60.0).mean_ms
+
+
+def engine_latency(
+    spec: NetworkSpec, *, engine: str, threads: int = 1, runs: int = 15, limit_s: float = 5.0
+) -> Latency:
+    """Times of one image of `spec`, with random weights, in `engine`."""
+    run = compile(random_model(spec), engine=engine, threads=threads)
+    image = np.zeros((1, *spec.resolution, spec.input_channels), np.uint8)
+    return time_calls(lambda: run(image), runs=runs, limit_s=limit_s)
