@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from triscale.arch import get_network, read_spec, spec_from_json
+from triscale.arch import NetworkSpec, get_network, read_spec, spec_from_json
 from triscale.cli.main import main
 from triscale.cost import network_cost
 from triscale.scaling import EFFICIENTNET_SCALING, CompoundScaling, scale, scaling_to_json

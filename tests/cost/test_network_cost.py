@@ -118,13 +118,20 @@ def test_zoo_equals_built_network_and_flop_counter(name: str) -> None:
     check_module(get_network(name))
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(network_specs())
 def test_random_specs_equal_built_network_and_flop_counter(spec: NetworkSpec) -> None:
     check_module(spec)
 
 
-@settings(max_examples=50)
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(network_specs())
+def test_many_random_specs_equal_built_network_and_flop_counter(spec: NetworkSpec) -> None:
+    check_module(spec)
+
+
+@settings(max_examples=25)
 @given(network_specs())
 def test_activations_are_outputs_of_convolutions_and_linear_layers(spec: NetworkSpec) -> None:
     with torch.device("meta"):

@@ -104,7 +104,7 @@ def _solve(baseline: NetworkSpec, options: Options, scaling: CompoundScaling | N
     from triscale.cli.latency_prices import latency_table
     from triscale.deploy.latency_budget import solve_checked
 
-    table = latency_table(options.engine, threads=options.threads or 1)
+    table = latency_table(options.engine, threads=1 if options.threads is None else options.threads)
     return solve_checked(
         lambda latency_ms: solve(baseline, budget, scaling=scaling, only=options.only, latency_ms=latency_ms), table
     )
