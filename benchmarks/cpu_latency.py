@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from triscale.arch import NetworkSpec, Preprocessing, get_network
+from triscale.arch import get_network
 from triscale.cost import network_cost
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engines import compile
@@ -29,7 +29,7 @@ from triscale.deploy.export.source import Source
 from triscale.deploy.export.timing import time_in_turns
 from triscale.deploy.latency import Latency
 from triscale.deploy.runtimes.openvino_runtime import operator_times
-from triscale.models import Model, ModelCard, build
+from triscale.deploy.speed import random_model
 
 NETWORKS = (
     "efficientnet-b0",
@@ -43,18 +43,11 @@ NETWORKS = (
 PEERS = ("onnxruntime", "openvino")
 
 
-def model_of(spec: NetworkSpec) -> Model:
-    """`spec` with random weights."""
-    channels = spec.input_channels
-    card = ModelCard(Preprocessing(spec.resolution, mean=(0.5,) * channels, std=(0.25,) * channels))
-    return Model(build(spec, seed=0).eval(), card)
-
-
 def measure(
     name: str, engines: tuple[str, ...], *, threads: int, batch: int, rounds: int, limit_s: float
 ) -> dict[str, Latency]:
     """Times of each engine."""
-    model = model_of(get_network(name))
+    model = random_model(get_network(name))
     height, width = model.card.preprocessing.resolution
     images = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
     runs = {engine: compile(model, engine=engine, threads=threads) for engine in engines}
@@ -79,7 +72,7 @@ def row(name: str, times: dict[str, Latency], *, batch: int) -> dict[str, Any]:
 
 def profile(name: str, *, threads: int) -> None:
     """Print what takes how long, in our engine by kind of step and in OpenVINO by kind of operator."""
-    model = model_of(get_network(name))
+    model = random_model(get_network(name))
     engine: NativeEngine = native_engine(model, threads=threads)
     height, width = model.card.preprocessing.resolution
     images = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
+from typing import TypeGuard
 
 from triscale.arch.blocks import Block, blocks
 from triscale.arch.lowering import LoweredBlock, NamedOps, fold_norms, lower, lower_head
@@ -97,18 +98,46 @@ class Step:
         return top, left
 
 
+class _Ops:
+    """Ops in a row, taken one after another."""
+
+    def __init__(self, ops: NamedOps, prefix: str) -> None:
+        self._ops, self._index = ops, 0
+        self.prefix = prefix
+
+    def take(self) -> tuple[str, Op]:
+        """The next op, with its module's name."""
+        name, op = self._ops[self._index]
+        self._index += 1
+        return self.prefix + name, op
+
+    def take_activation(self) -> Activation | None:
+        """The nonlinearity that comes next, if one does."""
+        op = self.ahead()
+        if not isinstance(op, Activate):
+            return None
+        self._index += 1
+        return op.activation
+
+    def ahead(self, count: int = 0) -> Op | None:
+        """The op after `count` more."""
+        index = self._index + count
+        return self._ops[index][1] if index < len(self._ops) else None
+
+
 class _Walk:
-    """Steps so far, and the map that the next one reads."""
+    """Steps so far."""
 
     def __init__(self, image: Shape) -> None:
         self.steps: list[Step] = []
         self.image = image
-        self.maps = 0
-        self.pending_scale = False
+        self.scales_next = False
+        """Whether squeeze-and-excitation's factors wait for the next convolution."""
+        self._maps = 0
 
     def new_map(self, shape: Shape) -> Map:
-        self.maps += 1
-        return Map(self.maps, shape)
+        self._maps += 1
+        return Map(self._maps, shape)
 
     def add(self, step: Step) -> None:
         if step.kernel > LARGEST_KERNEL or step.stride > LARGEST_KERNEL:
@@ -118,147 +147,142 @@ class _Walk:
             )
         self.steps.append(step)
 
+    def image_map(self) -> Map:
+        """The image as a feature map, where no convolution reads its pixels itself."""
+        output = self.new_map(self.image)
+        self.add(Step(kind=Kind.IMAGE, name="image", in_shape=self.image, out_shape=self.image, output=output))
+        return output
 
-def _is_depthwise(op: Op) -> bool:
+
+def _is_depthwise(op: Op | None) -> TypeGuard[Conv]:
     return isinstance(op, Conv) and op.groups == op.in_channels == op.out_channels and op.groups > 1
 
 
-def _activation_at(ops: NamedOps, index: int) -> Activation | None:
-    op = ops[index][1] if index < len(ops) else None
-    return op.activation if isinstance(op, Activate) else None
+def _widens(op: Conv, ops: _Ops) -> bool:
+    """Whether `op`, just taken, only makes what a depthwise convolution reads."""
+    following = ops.ahead(1 if isinstance(ops.ahead(), Activate) else 0)
+    return (op.kernel, op.stride, op.groups) == (1, 1, 1) and _is_depthwise(following)
 
 
-def _image(walk: _Walk) -> Map:
-    output = walk.new_map(walk.image)
-    walk.add(Step(kind=Kind.IMAGE, name="image", in_shape=walk.image, out_shape=walk.image, output=output))
+def _dense(walk: _Walk, source: Map | None, ops: _Ops, name: str, op: Conv) -> Map:
+    reads_image = source is None and op.in_channels < STEM_CHANNELS
+    source = source if source or reads_image else walk.image_map()
+    shape = walk.image if source is None else source.shape
+    output = walk.new_map(output_shape(op, shape))
+    if walk.scales_next and (op.kernel, op.stride) != (1, 1):
+        raise UnsupportedNetwork(f"{name}: only a 1x1 convolution may follow squeeze-and-excitation")
+    walk.add(
+        Step(
+            kind=Kind.STEM if reads_image else Kind.CONV,
+            name=name,
+            in_shape=shape,
+            out_shape=output.shape,
+            input=source,
+            output=output,
+            activation=ops.take_activation(),
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=op.padding,
+            weights=name,
+            flags=Flag.SCALED if walk.scales_next else _NONE,
+        )
+    )
+    walk.scales_next = False
     return output
 
 
-def _widens(ops: NamedOps, index: int) -> bool:
-    """Whether a 1x1 convolution at `index` only makes what a depthwise one reads."""
-    op = ops[index][1]
-    following = index + (2 if _activation_at(ops, index + 1) else 1)
-    return (
-        isinstance(op, Conv)
-        and (op.kernel, op.stride, op.groups) == (1, 1, 1)
-        and following < len(ops)
-        and _is_depthwise(ops[following][1])
+def _depthwise(walk: _Walk, source: Map | None, ops: _Ops, name: str, op: Conv) -> Map:
+    """A depthwise convolution, and the 1x1 convolution before it where `op` is that one."""
+    source = source or walk.image_map()
+    widen, first = "", None
+    if not _is_depthwise(op):
+        widen, first = name, ops.take_activation()
+        name, following = ops.take()
+        assert _is_depthwise(following)
+        op = following
+    wide = Shape(op.in_channels, source.shape.height, source.shape.width)
+    output = walk.new_map(output_shape(op, wide))
+    walk.add(
+        Step(
+            kind=Kind.EXPAND_DEPTHWISE if widen else Kind.DEPTHWISE,
+            name=name,
+            in_shape=source.shape,
+            out_shape=output.shape,
+            input=source,
+            output=output,
+            activation=first,
+            after=ops.take_activation(),
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=op.padding,
+            weights=widen,
+            weights2=name,
+            flags=Flag.SUMMED if isinstance(ops.ahead(), SqueezeExcite) else _NONE,
+        )
     )
+    return output
 
 
-def _walk_ops(walk: _Walk, source: Map | None, ops: NamedOps, prefix: str) -> Map | None:
-    """Steps of `ops` in a row; `source` None is the image itself. Returns the map they end with."""
-    index = 0
-    while index < len(ops):
-        name, op = ops[index]
-        index += 1
-        shape = walk.image if source is None else source.shape
-        if isinstance(op, Conv) and op.groups == 1 and not _widens(ops, index - 1):
-            reads_image = source is None and op.in_channels < STEM_CHANNELS
-            source = source if source or reads_image else _image(walk)
-            output = walk.new_map(output_shape(op, shape))
-            activation = _activation_at(ops, index)
-            walk.add(
-                Step(
-                    kind=Kind.STEM if reads_image else Kind.CONV,
-                    name=prefix + name,
-                    in_shape=shape,
-                    out_shape=output.shape,
-                    input=source,
-                    output=output,
-                    activation=activation,
-                    kernel=op.kernel,
-                    stride=op.stride,
-                    padding=op.padding,
-                    weights=prefix + name,
-                    flags=Flag.SCALED if walk.pending_scale else _NONE,
-                )
-            )
-            if walk.pending_scale and (op.kernel, op.stride) != (1, 1):
-                raise UnsupportedNetwork(f"{prefix}{name}: only a 1x1 convolution may follow squeeze-and-excitation")
-            walk.pending_scale = False
-            source = output
-            index += activation is not None
-        elif isinstance(op, Conv) and (_is_depthwise(op) or op.groups == 1):
-            source = source or _image(walk)
-            widen, first = (op, _activation_at(ops, index)) if op.groups == 1 else (None, None)
-            weights = prefix + name if widen else ""
-            if widen:
-                index += first is not None
-                name, op = ops[index]
-                assert isinstance(op, Conv)
-                index += 1
-            activation = _activation_at(ops, index)
-            index += activation is not None
-            summed = index < len(ops) and isinstance(ops[index][1], SqueezeExcite)
-            wide = Shape(op.in_channels, shape.height, shape.width)
-            output = walk.new_map(output_shape(op, wide))
-            walk.add(
-                Step(
-                    kind=Kind.EXPAND_DEPTHWISE if widen else Kind.DEPTHWISE,
-                    name=prefix + name,
-                    in_shape=shape,
-                    out_shape=output.shape,
-                    input=source,
-                    output=output,
-                    activation=first,
-                    after=activation,
-                    kernel=op.kernel,
-                    stride=op.stride,
-                    padding=op.padding,
-                    weights=weights,
-                    weights2=prefix + name,
-                    flags=Flag.SUMMED if summed else _NONE,
-                )
-            )
-            source = output
-        elif isinstance(op, SqueezeExcite):
-            assert source is not None
-            if not (walk.steps and walk.steps[-1].flags & Flag.SUMMED):
-                walk.add(
-                    Step(
-                        kind=Kind.SUMS,
-                        name=f"{prefix}{name}.sums",
-                        in_shape=shape,
-                        out_shape=shape,
-                        input=source,
-                        flags=Flag.SUMMED,
-                    )
-                )
-            walk.add(
-                Step(
-                    kind=Kind.EXCITE,
-                    name=prefix + name,
-                    in_shape=Shape(op.channels, 1, 1),
-                    out_shape=Shape(op.channels, 1, 1),
-                    activation=op.activation,
-                    squeezed_channels=op.squeezed_channels,
-                    weights=f"{prefix}{name}.reduce",
-                    weights2=f"{prefix}{name}.expand",
-                )
-            )
-            walk.pending_scale = True
+def _excite(walk: _Walk, source: Map, name: str, op: SqueezeExcite) -> Map:
+    """Factors for the next convolution; a sum over pixels first where no depthwise step made it."""
+    if not (walk.steps and walk.steps[-1].flags & Flag.SUMMED):
+        shape = source.shape
+        walk.add(
+            Step(kind=Kind.SUMS, name=f"{name}.sums", in_shape=shape, out_shape=shape, input=source, flags=Flag.SUMMED)
+        )
+    one = Shape(op.channels, 1, 1)
+    walk.add(
+        Step(
+            kind=Kind.EXCITE,
+            name=name,
+            in_shape=one,
+            out_shape=one,
+            activation=op.activation,
+            squeezed_channels=op.squeezed_channels,
+            weights=f"{name}.reduce",
+            weights2=f"{name}.expand",
+        )
+    )
+    walk.scales_next = True
+    return source
+
+
+def _max_pool(walk: _Walk, source: Map | None, name: str, op: MaxPool) -> Map:
+    source = source or walk.image_map()
+    output = walk.new_map(output_shape(op, source.shape))
+    walk.add(
+        Step(
+            kind=Kind.MAX_POOL,
+            name=name,
+            in_shape=source.shape,
+            out_shape=output.shape,
+            input=source,
+            output=output,
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=op.padding,
+        )
+    )
+    return output
+
+
+def _walk_ops(walk: _Walk, source: Map | None, named: NamedOps, prefix: str) -> Map | None:
+    """Steps of `named` in a row; `source` None is the image itself. Returns the map they end with."""
+    ops = _Ops(named, prefix)
+    while ops.ahead() is not None:
+        name, op = ops.take()
+        if isinstance(op, Conv) and (_is_depthwise(op) or _widens(op, ops)):
+            source = _depthwise(walk, source, ops, name, op)
+        elif isinstance(op, Conv) and op.groups == 1:
+            source = _dense(walk, source, ops, name, op)
+        elif isinstance(op, SqueezeExcite) and source is not None:
+            source = _excite(walk, source, name, op)
         elif isinstance(op, MaxPool):
-            source = source or _image(walk)
-            output = walk.new_map(output_shape(op, shape))
-            walk.add(
-                Step(
-                    kind=Kind.MAX_POOL,
-                    name=prefix + name,
-                    in_shape=shape,
-                    out_shape=output.shape,
-                    input=source,
-                    output=output,
-                    kernel=op.kernel,
-                    stride=op.stride,
-                    padding=op.padding,
-                )
-            )
-            source = output
+            source = _max_pool(walk, source, name, op)
         else:
-            raise UnsupportedNetwork(f"{prefix}{name}: the engine has no {type(op).__name__} there")
-    if walk.pending_scale:
-        raise UnsupportedNetwork(f"{prefix}: a 1x1 convolution must follow squeeze-and-excitation")
+            raise UnsupportedNetwork(f"{name}: the engine has no {type(op).__name__} there")
+    if walk.scales_next:
+        raise UnsupportedNetwork(f"{prefix[:-1]}: a 1x1 convolution must follow squeeze-and-excitation")
     return source
 
 
@@ -266,10 +290,10 @@ def _walk_block(walk: _Walk, source: Map | None, lowered: LoweredBlock, prefix: 
     """after(branch(x) + shortcut(x)): the sum goes into the branch's last step."""
     if lowered.shortcut is None:
         return _walk_ops(walk, source, fold_norms((*lowered.branch, *lowered.after)), f"{prefix}branch.")
-    source = source or _image(walk)
+    source = source or walk.image_map()
     shortcut = _walk_ops(walk, source, fold_norms(lowered.shortcut), f"{prefix}shortcut.")
     output = _walk_ops(walk, source, fold_norms(lowered.branch), f"{prefix}branch.")
-    after = _activation_at(lowered.after, 0)
+    after = _Ops(lowered.after, prefix).take_activation()
     last = walk.steps[-1]
     if last.kind is not Kind.CONV or len(lowered.after) > (after is not None):
         raise UnsupportedNetwork(f"{prefix[:-1]}: the engine adds shortcuts to dense convolutions only")
@@ -294,7 +318,7 @@ def steps_of(spec: NetworkSpec, resolution: Resolution | None = None, *, feature
     source: Map | None = None
     for prefix, block in _numbered(spec):
         source = _walk_block(walk, source, lower(block), prefix)
-    source = source or _image(walk)
+    source = source or walk.image_map()
     for name, op in lower_head(spec):
         pooled = Shape(source.shape.channels, 1, 1)
         if isinstance(op, GlobalPool):
