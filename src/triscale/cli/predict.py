@@ -1,6 +1,5 @@
 """`triscale predict`: labels with probabilities for images."""
 
-import os
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -50,14 +49,14 @@ def run(options: Options) -> None:
     """Print what the model says of every image, then complain of those that could not be read."""
     from triscale.data.find import find_images
     from triscale.deploy.predict import predict
-    from triscale.deploy.usual import usual_engine
+    from triscale.deploy.usual import cores, usual_engine
     from triscale.models.weights import load
 
     sources = list(find_images(options.images))
     model = load(options.model)
     show = _print_json if options.json else _print_text
     broken = 0
-    threads = os.cpu_count() or 1
+    threads = cores()
     engine = usual_engine(model, threads=threads)
     if sys.stderr.isatty():
         print(f"on the {engine.name} engine, {threads} threads", file=sys.stderr)

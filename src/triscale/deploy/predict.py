@@ -13,7 +13,7 @@ from triscale.data.errors import ImageError
 from triscale.data.limits import Limits
 from triscale.data.read import ImageBytes
 from triscale.deploy.eager import Engine
-from triscale.deploy.usual import usual_engine
+from triscale.deploy.usual import cores, usual_engine
 from triscale.models.card import ModelCard
 from triscale.models.files import Model
 
@@ -63,16 +63,15 @@ def predict(
     """One `Prediction` for each image of `sources`, in their order; a broken image never stops the rest.
 
     Images are read by `workers` threads (one a core by default) while the network runs, and prepared as the model's
-    card says; `limits` bounds what one image may take. `engine` defaults to the fastest one on the
-    CPU (`usual_engine`). Pixels may be given,
-    too: uint8 (H, W, C) in 0..255, called by their number from 0. Raises ValueError for pixels of another range, for
-    a `top` or `batch_size` below 1, and for a model without classes.
+    card says; `limits` bounds what one image may take. `engine` defaults to the fastest one on the CPU
+    (`usual_engine`). Pixels may be given, too: uint8 (H, W, C) in 0..255, called by their number from 0. Raises
+    ValueError for pixels of another range, for a `top` or `batch_size` below 1, and for a model without classes.
     """
     if top < 1 or batch_size < 1:
         raise ValueError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
     if not model.network.spec.classes:
         raise ValueError(f"{model.network.spec.name} has no classes to predict; reset_classifier gives it some")
-    threads = workers or os.cpu_count() or 1
+    threads = workers or cores()
     batches = read_batches(
         sources,
         model.card.preprocessing,

@@ -1,5 +1,6 @@
 """The engine that runs models on this machine unless another one is asked for."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,11 @@ class Chosen:
 
     name: str
     run: Engine
+
+
+def cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usual_engine(

@@ -1,6 +1,5 @@
 """What a model answers to every image of a dataset, as fast as the machine allows."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from triscale.data.pixels import Pixels, check_pixels, check_range
 from triscale.data.transform import EvalTransform
 from triscale.deploy.eager import Engine
 from triscale.deploy.latency import torch_threads
-from triscale.deploy.usual import Chosen, usual_engine
+from triscale.deploy.usual import Chosen, cores, usual_engine
 from triscale.evaluation.classes import match_classes
 from triscale.models.files import Model
 
@@ -86,7 +85,7 @@ def evaluate(
         raise ValueError(f"{spec.name} has no classes to judge; reset_classifier gives it some")
     known = model.card.class_names or names
     outputs = match_classes(model.card.class_names, names, outputs=spec.classes)
-    images, threads = len(dataset.labels), workers or _cores()
+    images, threads = len(dataset.labels), workers or cores()
     size = batch_size or _usual_batch_size(model.card.preprocessing.resolution, device, share=images // (4 * threads))
     if size < 1 or threads < 1:
         raise ValueError(f"batch_size and workers must be at least 1, got {size} and {threads}")
@@ -100,7 +99,7 @@ def evaluate(
     collected = _Collected(images, spec.classes)
     started_s = time.perf_counter()
     with (
-        torch_threads(None if alone else max(1, _cores() // threads)),
+        torch_threads(None if alone else max(1, cores() // threads)),
         closing(in_order(batches, answer, ahead=4 * threads, workers=threads)) as results,
     ):
         for _, done in results if watch is None else watch(results, len(batches)):
@@ -128,10 +127,6 @@ def _usual_batch_size(resolution: Resolution, device: torch.device, *, share: in
     if device.type != "cpu":
         return _GPU_BATCH
     return max(1, min(share, _CPU_PIXELS // (resolution.height * resolution.width)))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_some(dataset: ImageDataset) -> None:

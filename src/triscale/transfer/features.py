@@ -1,6 +1,5 @@
 """What a frozen network sees in images: every image through it once, and kept on disk for the next time."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +19,7 @@ from triscale.data.errors import ImageError
 from triscale.data.pixels import Pixels
 from triscale.data.transform import EvalTransform
 from triscale.deploy.latency import torch_threads
-from triscale.deploy.usual import usual_engine
+from triscale.deploy.usual import cores, usual_engine
 from triscale.models.files import Model
 from triscale.transfer.cache import FeatureCache, Values, default_folder, image_key, network_key
 
@@ -107,11 +106,6 @@ def pooled_features(
     values = np.concatenate([part.values for part in done])
     computed = sum(len(part.new) for part in done)
     return Features(values, dataset.labels[indices], indices, broken, computed, read.engine.name)
-
-
-def cores() -> int:
-    """Of this machine, as far as this process may use them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usual_batch_size(resolution: Resolution, device: torch.device) -> int:

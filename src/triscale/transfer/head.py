@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from triscale.data.dataset import Labels, has_many_labels
+from triscale.deploy.usual import cores
 from triscale.evaluation.many_labels import mean_average_precision, tune_thresholds
 from triscale.train.recipe import Balance
-from triscale.transfer.features import cores
 
 Progress = Callable[[int, int], None]
 """Called with regularisations tried and the most that there may be; the last call has both the same."""

@@ -34,7 +34,6 @@ struct Place {
 
 struct Kernels {
   const char* name;
-  int vector_bytes;
   // A step is done in phases, one after another, each of `items` items that do not depend on each other.
   int (*phases)(const Step& step);
   int (*items)(const Step& step, int phase, const Place& place);

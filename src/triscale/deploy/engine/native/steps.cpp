@@ -126,6 +126,6 @@ constexpr const char* name_of() {
 }  // namespace
 
 extern const triscale::Kernels engine_kernels;
-const triscale::Kernels engine_kernels = {name_of(), W * 4, phases, items, work, scratch_floats, flops_in_registers};
+const triscale::Kernels engine_kernels = {name_of(), phases, items, work, scratch_floats, flops_in_registers};
 
 }  // namespace ISA
