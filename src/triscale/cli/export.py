@@ -26,7 +26,8 @@ class Options:
     the network on photographs, and timed beside the others; the fastest on this machine is named. A file whose logits
     differ is an error, and nothing is left behind.
 
-    With --int8, ONNX and OpenVINO are written in int8 where that is measured to be faster: layers stay in float32 until
+    With --int8, every format but torch is written in int8 where that is measured to be faster: layers stay in float32
+    until
     top-1 on your images falls by no more than --largest-drop.
     """
 

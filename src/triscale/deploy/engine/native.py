@@ -1,9 +1,10 @@
 """The compiled engine as a function of images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from triscale.arch.spec import NetworkSpec, Resolution
 from triscale.data.pixels import check_pixels
 from triscale.deploy.engine.extension import extension
 from triscale.deploy.engine.packing import pack
+from triscale.deploy.engine.rounding import RoundedLayer
 from triscale.models.card import ModelCard
 from triscale.models.files import Model, model_metadata
 from triscale.storage import atomic_path
@@ -71,7 +73,7 @@ class NativeEngine:
 
     @property
     def instruction_set(self) -> str:
-        """What the kernels are made for: avx512, avx2 or portable."""
+        """What the kernels are made for: avx512vnni, avx512, avx2 or portable."""
         name: str = self._engine.instruction_set
         return name
 
@@ -82,8 +84,10 @@ class NativeEngine:
         return size
 
     def metadata(self) -> dict[str, str]:
-        """What the packed network says of itself, as model files say it."""
-        return model_metadata(self.spec, self.card)
+        """What the packed network says of itself, as model files say it, and in which precision it works."""
+        rounded = self._description["int8"]
+        precision = {"precision": "int8" if rounded else "float32", "int8_layers": json.dumps(rounded)}
+        return {**model_metadata(self.spec, self.card), **precision}
 
     def save(self, path: Path) -> None:
         """Write the packed network, whole or not at all; `open` maps it."""
@@ -138,13 +142,15 @@ def native_engine(
     instruction_set: str | None = None,
     resolution: Resolution | None = None,
     features: bool = False,
+    rounded: Mapping[str, RoundedLayer] = MappingProxyType({}),
 ) -> NativeEngine:
     """`model` in the compiled engine, for images of one `resolution`: that of its preprocessing by default.
 
-    `instruction_set` forces avx512, avx2 or portable; the best one is chosen otherwise. With `features` calls return
-    pooled features. Raises RuntimeError where the engine was not compiled, ValueError for an instruction set that this
-    machine lacks, `UnsupportedNetwork` for a network that the engine cannot run.
+    `instruction_set` forces avx512vnni, avx512, avx2 or portable; the best one is chosen otherwise. With `features`
+    calls return pooled features. The layers that `round_layers` has `rounded` work with 8-bit integers. Raises
+    RuntimeError where the engine was not compiled, ValueError for an instruction set that this machine lacks,
+    `UnsupportedNetwork` for a network that the engine cannot run.
     """
     made = extension()
-    packed = pack(model, resolution=resolution, features=features)
+    packed = pack(model, resolution=resolution, features=features, rounded=rounded)
     return NativeEngine(made.Engine.of_array(packed, threads, instruction_set or ""), packed)

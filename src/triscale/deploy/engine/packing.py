@@ -6,7 +6,8 @@ All numbers are little-endian. The layout is spelled out in `native/program.h`; 
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +17,14 @@ import torch
 from triscale.arch.codec import encode, spec_to_json
 from triscale.arch.spec import NetworkSpec, Resolution
 from triscale.deploy.engine.arena import BLOCK, Arena, place_maps
-from triscale.deploy.engine.steps import ACTIVATIONS, Kind, Map, Step, steps_of
+from triscale.deploy.engine.rounding import RoundedLayer
+from triscale.deploy.engine.steps import ACTIVATIONS, Flag, Kind, Map, Step, steps_of
 from triscale.models.card import ModelCard
 from triscale.models.files import Model
 from triscale.models.fold import fold_batch_norms
 
 MAGIC: Final = b"TRIPACK\n"
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER = struct.Struct("<8s6I3QI68x")
 STEP = struct.Struct("<16I8Q")
 ALIGNMENT: Final = 64
@@ -67,6 +69,14 @@ def _depthwise(weights: Floats) -> Floats:
     return _outputs_inside(weights.reshape(len(weights), -1))
 
 
+def _quads_inside(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """(outputs, inputs) as [outputs / 16][inputs / 4][16][4], padded with zeros."""
+    outputs, inputs = weights.shape
+    padded = np.zeros((_blocks(outputs) * BLOCK, -(-inputs // 4) * 4), np.int8)
+    padded[:outputs, :inputs] = weights
+    return padded.reshape(-1, BLOCK, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+
+
 class _Blob:
     """Arrays one behind another, each aligned."""
 
@@ -74,18 +84,32 @@ class _Blob:
         self.parts: list[bytes] = []
         self.size = 0
 
-    def add(self, array: Floats) -> int:
+    def add(self, array: Floats | npt.NDArray[np.int8]) -> int:
         """Bytes from the beginning to where `array` lies."""
-        begin, data = self.size, np.ascontiguousarray(array, "<f4").tobytes()
+        kind = "<i1" if array.dtype == np.int8 else "<f4"
+        begin, data = self.size, np.ascontiguousarray(array, kind).tobytes()
         self.parts += [data, bytes(-len(data) % ALIGNMENT)]
         self.size += len(data) + -len(data) % ALIGNMENT
         return begin
 
 
-def _step_weights(step: Step, state: Weights, card: ModelCard, blob: _Blob) -> tuple[int, int, int, int]:
-    """Offsets of weights, bias, second weights and second bias."""
+def _add_rounded(layer: RoundedLayer, blob: _Blob) -> tuple[int, int]:
+    """Offsets of weights in 8 bits, and of the numbers that give them their size."""
+    totals = layer.weights.sum(1, dtype=np.int64) * layer.scale.astype(np.float64)
+    numbers = (layer.scale, totals.astype(np.float32), layer.balance)
+    return blob.add(_quads_inside(layer.weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
+
+
+def _step_weights(
+    step: Step, state: Weights, rounded: Mapping[str, RoundedLayer], card: ModelCard, blob: _Blob
+) -> tuple[int, int, int, int, int]:
+    """Offsets of weights, bias, second weights, second bias, and of what int8 needs."""
     first = second = (0, 0)
-    if step.weights:
+    rounding = 0
+    if step.weights in rounded:
+        weights_at, rounding = _add_rounded(rounded[step.weights], blob)
+        first = weights_at, blob.add(_padded(state[f"{step.weights}.bias"]))
+    elif step.weights:
         weights, bias = state[f"{step.weights}.weight"], state[f"{step.weights}.bias"]
         if weights.ndim == 2:
             weights = weights[:, :, None, None]
@@ -102,10 +126,10 @@ def _step_weights(step: Step, state: Weights, card: ModelCard, blob: _Blob) -> t
         mean, std = (np.asarray(values, np.float64) for values in (card.preprocessing.mean, card.preprocessing.std))
         scale, shift = 1 / (255 * std), -mean / std
         second = blob.add(_padded(scale.astype(np.float32))), blob.add(_padded(shift.astype(np.float32)))
-    return *first, *second
+    return *first, *second, rounding
 
 
-def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int]) -> bytes:
+def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int, int]) -> bytes:
     def place(of: Map | None) -> int:
         return 0 if of is None else arena.offsets[of.number]
 
@@ -123,33 +147,40 @@ def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int]) -> 
         step.in_shape.width,
         step.out_shape.height,
         step.out_shape.width,
-        step.flags,
+        step.flags | (Flag.INT8 if offsets[-1] else 0),
         0,
         place(step.input),
         place(step.output),
         place(step.residual),
         *offsets,
-        0,
     )
 
 
-def _description(spec: NetworkSpec, card: ModelCard, steps: Sequence[Step]) -> bytes:
+def _description(spec: NetworkSpec, card: ModelCard, steps: Sequence[Step], rounded: Collection[str]) -> bytes:
     content: dict[str, Any] = {
         "spec": json.loads(spec_to_json(spec, indent=None)),
         "preprocessing": encode(card.preprocessing),
         "class_names": list(card.class_names),
         "provenance": dict(card.provenance),
         "steps": [step.name for step in steps],
+        "int8": sorted(rounded),
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
 @torch.no_grad()
-def pack(model: Model, *, resolution: Resolution | None = None, features: bool = False) -> npt.NDArray[np.uint8]:
+def pack(
+    model: Model,
+    *,
+    resolution: Resolution | None = None,
+    features: bool = False,
+    rounded: Mapping[str, RoundedLayer] = MappingProxyType({}),
+) -> npt.NDArray[np.uint8]:
     """`model` as packed bytes, for images of one `resolution`: that of its preprocessing by default.
 
-    With `features` it ends with the pooled features. Raises `UnsupportedNetwork` for what the engine has not, and
-    ValueError where mean and std do not fit the image's channels.
+    With `features` it ends with the pooled features. The layers `rounded` by `round_layers` work with 8-bit integers.
+    Raises `UnsupportedNetwork` for what the engine has not, and ValueError where mean and std do not fit the image's
+    channels.
     """
     network = fold_batch_norms(model.network)
     spec, card = network.spec, model.card
@@ -159,8 +190,8 @@ def pack(model: Model, *, resolution: Resolution | None = None, features: bool =
     arena = place_maps(steps)
     state = {name: tensor.float().cpu().numpy() for name, tensor in network.state_dict().items()}
     blob = _Blob()
-    packed_steps = b"".join(_pack_step(step, arena, _step_weights(step, state, card, blob)) for step in steps)
-    description = _description(spec, card, steps)
+    packed_steps = b"".join(_pack_step(step, arena, _step_weights(step, state, rounded, card, blob)) for step in steps)
+    description = _description(spec, card, steps, rounded)
     body = b"".join((packed_steps, *blob.parts, description))
     header = HEADER.pack(
         MAGIC,

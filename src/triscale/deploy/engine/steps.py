@@ -52,6 +52,7 @@ class Flag(IntFlag):
     SCALED = 1
     RESIDUAL = 2
     SUMMED = 4
+    INT8 = 8
 
 
 _NONE = Flag(0)

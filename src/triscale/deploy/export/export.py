@@ -18,7 +18,7 @@ from triscale.deploy.eager import eager_engine
 from triscale.deploy.export.formats import FORMATS, Calibration, Format
 from triscale.deploy.export.guard import LARGEST_DROP, MOST_TRIES, Round, guarded
 from triscale.deploy.export.images import Int8Images, compared_images, int8_images
-from triscale.deploy.export.sensitivity import fragile_layers, rank_sensitivity, weighted_layers
+from triscale.deploy.export.sensitivity import fragile_layers, rank_sensitivity
 from triscale.deploy.export.source import Runner, Source, in_batches
 from triscale.deploy.export.timing import time_in_turns
 from triscale.deploy.latency import Latency, torch_threads
@@ -206,7 +206,7 @@ def export_model(
                 result = Int8Result(
                     name=each.format.name,
                     rounds=each.rounds,
-                    layers=len(weighted_layers(model.network)),
+                    layers=len(each.format.int8_layers(work.source)),
                     faster=before / latencies[each.title].median_ms,
                 )
                 results.append(result)
@@ -296,6 +296,7 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
     format, what = exact.format, f"{exact.format.name} in int8"
     assert format.quantise is not None
     module = work.source.module(torch.channels_last)
+    layers = format.int8_layers(work.source)
     tries = itertools.count()
 
     def quantise(kept: frozenset[str]) -> _Candidate:
@@ -314,10 +315,11 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
         judged.judged,
         judged.labels,
         largest_drop=largest_drop,
-        fragile=fragile_layers(module.network),
+        fragile=fragile_layers(module.network).intersection(layers),
         rank_sensitivity=lambda: rank_sensitivity(
             module,
             judged.calibration[:RANKED],
+            among=layers,
             tell=lambda done, total: work.tell(f"which layers hurt {what}", done, total),
         ),
     )

@@ -1,7 +1,7 @@
 """The formats that networks are exported to: a row each."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from triscale.deploy.engine.c_library import header_file, open_c_library, write_
 from triscale.deploy.engine.extension import why_unavailable
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.packing import pack
+from triscale.deploy.engine.rounding import RoundedLayer, int8_layers, round_layers
+from triscale.deploy.export.sensitivity import weighted_layers
 from triscale.deploy.export.source import METADATA, Source
 from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
 
@@ -28,6 +30,10 @@ class Calibration:
     """uint8 (N, H, W, C); ranges of activations come from them."""
     kept: frozenset[str] = frozenset()
     """Modules of the network that stay in float32."""
+
+
+def _every_layer(source: Source) -> Collection[str]:
+    return weighted_layers(source.model.network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,8 @@ class Format:
     """What the file says of itself."""
     quantise: Callable[[Source, Path, Path, Calibration], None] | None = None
     """Write the network in int8 to the second path; at the first it lies in float32. None where there is no int8."""
+    int8_layers: Callable[[Source], Collection[str]] = _every_layer
+    """Modules of the network that int8 can change."""
     check_int8: Callable[[], None] = nncf_quantise.check_nncf
     """Raise ValueError where int8 lacks a package."""
 
@@ -110,6 +118,14 @@ def _write_native(source: Source, path: Path) -> None:
     native_engine(source.model).save(path)
 
 
+def _rounded(source: Source, calibration: Calibration) -> Mapping[str, RoundedLayer]:
+    return round_layers(source.model, calibration.images, kept=calibration.kept)
+
+
+def _quantise_native(source: Source, _written: Path, target: Path, calibration: Calibration) -> None:
+    native_engine(source.model, rounded=_rounded(source, calibration)).save(target)
+
+
 def _open_native(path: Path, threads: int) -> Run:
     engine = NativeEngine.open(path, threads=threads)
     return lambda images: engine(images).numpy()
@@ -117,8 +133,20 @@ def _open_native(path: Path, threads: int) -> Run:
 
 def _write_c(source: Source, path: Path) -> None:
     _check_engine("c")
-    write_c_library(pack(source.model), path)
+    _write_packed_c(pack(source.model), path)
+
+
+def _quantise_c(source: Source, _written: Path, target: Path, calibration: Calibration) -> None:
+    _write_packed_c(pack(source.model, rounded=_rounded(source, calibration)), target)
+
+
+def _write_packed_c(packed: npt.NDArray[np.uint8], path: Path) -> None:
+    write_c_library(packed, path)
     shutil.copyfile(header_file(), path.with_suffix(".h"))
+
+
+def _needs_nothing() -> None:
+    """Our own int8 comes with the engine."""
 
 
 FORMATS: dict[str, Format] = {
@@ -154,6 +182,9 @@ FORMATS: dict[str, Format] = {
             write=_write_native,
             open=_open_native,
             metadata=lambda path: NativeEngine.open(path).metadata(),
+            quantise=_quantise_native,
+            int8_layers=lambda source: int8_layers(source.model.network.spec),
+            check_int8=_needs_nothing,
         ),
         Format(
             name="c",
@@ -162,6 +193,9 @@ FORMATS: dict[str, Format] = {
             write=_write_c,
             open=lambda path, threads: open_c_library(path, threads=threads),
             metadata=lambda _: {},
+            quantise=_quantise_c,
+            int8_layers=lambda source: int8_layers(source.model.network.spec),
+            check_int8=_needs_nothing,
         ),
     )
 }

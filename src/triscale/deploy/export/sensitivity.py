@@ -1,6 +1,6 @@
 """Which layers suffer most from int8, found in torch, whatever the format."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,12 +25,20 @@ def fragile_layers(network: nn.Module) -> frozenset[str]:
 
 @torch.inference_mode()
 def rank_sensitivity(
-    module: PixelNetwork, images: npt.NDArray[np.uint8], *, tell: Callable[[int, int], None] = lambda *_: None
+    module: PixelNetwork,
+    images: npt.NDArray[np.uint8],
+    *,
+    among: Collection[str] | None = None,
+    tell: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[str, ...]:
-    """Layers of `module.network`, first the one whose rounding alone changes the logits most (mean square)."""
+    """Layers of `module.network`, first the one whose rounding alone changes the logits most (mean square).
+
+    With `among` only those it names are ranked.
+    """
     pixels = torch.from_numpy(images)
     exact = module(pixels)
-    layers = weighted_layers(module.network)
+    every = weighted_layers(module.network)
+    layers = {name: layer for name, layer in every.items() if among is None or name in among}
     changes = {}
     for number, (name, layer) in enumerate(layers.items()):
         tell(number, len(layers))

@@ -16,6 +16,7 @@
 namespace portable { extern const triscale::Kernels engine_kernels; }
 namespace avx2 { extern const triscale::Kernels engine_kernels; }
 namespace avx512 { extern const triscale::Kernels engine_kernels; }
+namespace avx512vnni { extern const triscale::Kernels engine_kernels; }
 
 namespace triscale {
 namespace {
@@ -25,8 +26,10 @@ std::vector<const Kernels*> known_kernels() {
 #if defined(TRISCALE_X86)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512vnni")) known.push_back(&avx512vnni::engine_kernels);
     known.push_back(&avx512::engine_kernels);
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) known.push_back(&avx2::engine_kernels);
 #endif
   known.push_back(&portable::engine_kernels);
@@ -141,7 +144,7 @@ Engine::Engine(std::unique_ptr<Bytes> bytes, int threads, const std::string& ins
     const std::size_t in = 16 * std::size_t(blocks_of(step.in_channels)), out = 16 * std::size_t(blocks_of(step.out_channels));
     sizes_.channels = std::max({sizes_.channels, in, out, 16 * std::size_t(blocks_of(step.squeezed))});
     sizes_.scratch = std::max(sizes_.scratch, whole_lines(kernels_->scratch_floats(step)));
-    if (step.kind == Kind::kStem || step.kind == Kind::kConv) {
+    if (step.kind == Kind::kStem || step.kind == Kind::kConv || has(step, kInt8)) {
       const std::size_t channels = step.kind == Kind::kStem ? step.in_channels : in;
       const std::size_t floats = channels * std::size_t(padded_height(step)) * std::size_t(padded_width(step));
       sizes_.padded = std::max(sizes_.padded, whole_lines(floats));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "depthwise.h"
-#include "product.h"
+#include "int8.h"
 
 namespace ISA {
 namespace {
@@ -33,7 +33,10 @@ inline Bands bands_of(const Step& step, int threads) {
   return bands;
 }
 
-inline int depthwise_items(const Step& step, const Place& place) {
+inline int depthwise_phases(const Step& step) { return is_int8(step) ? 2 : 1; }
+
+inline int depthwise_items(const Step& step, int phase, const Place& place) {
+  if (phase + 1 < depthwise_phases(step)) return rounding_items(step);
   const Bands bands = bands_of(step, place.threads);
   return bands.groups * bands.bands;
 }
@@ -101,6 +104,8 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
   const int inner = static_cast<int>(step.in_channels);
   const float* const weights = place.program->at(step.weights) + std::ptrdiff_t{block} * inner * 16;
   const float* const bias = place.program->at(step.bias) + block * 16;
+  const Rounded rounded = rounded_pixels(step, place);
+  const RoundedWeights rounded_rows = rounded_weights(step, place);
   const int first = begin * stride > top ? begin * stride - top : 0;
   const int last = (end - 1) * stride - top + kernel < height ? (end - 1) * stride - top + kernel : height;
   int next = first, y = begin;
@@ -109,6 +114,9 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
     const float* const in = place.arena + step.input + next * width * 16;
     tiles_of(kTallest, 0, rows * width, 0, blocks, {wide, wide_plane, nullptr, {}},
              [&](std::ptrdiff_t pixel, int count) {
+               if (is_int8(step))
+                 return kTilesInt8.at[blocks - 1][count - 1](rounded, next * width + pixel, rounded_rows, block,
+                                                             wide + pixel * 16, wide_plane);
                kTiles.at[blocks - 1][count - 1](in + pixel * 16, pixels_in(step) * 16, inner, weights, bias,
                                                 wide + pixel * 16, wide_plane);
              });
@@ -124,7 +132,8 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
   }
 }
 
-inline void depthwise_work(const Step& step, int item, const Place& place, float* scratch) {
+inline void depthwise_work(const Step& step, int phase, int item, const Place& place, float* scratch) {
+  if (phase + 1 < depthwise_phases(step)) return rounding_work(step, item, place);
   const Bands bands = bands_of(step, place.threads);
   const int band = item % bands.bands, block = item / bands.bands * bands.width;
   const int blocks = block + bands.width <= bands.blocks ? bands.width : bands.blocks - block;

@@ -69,19 +69,24 @@ inline void tiles_of(const int* tallest, std::ptrdiff_t begin, std::ptrdiff_t en
   }
 }
 
-// The item `item` of a product whose pixels lie side by side.
-inline void product_item(const Cut& cut, int item, const float* in, std::ptrdiff_t in_plane, int inner,
-                         const float* weights, const float* bias, const Destination& destination) {
+// Runs `tile_at(block, blocks, pixel, count)` over the tiles of the item `item`, and finishes them.
+template <typename TileAt>
+inline void product_tiles(const Cut& cut, int item, const Destination& destination, const TileAt& tile_at) {
   const std::ptrdiff_t chunk = item / cut.groups;
   const int block = item % cut.groups * cut.width;
   const int blocks = block + cut.width <= cut.blocks ? cut.width : cut.blocks - block;
-  weights += std::ptrdiff_t{block} * inner * 16;
-  float* const out = destination.out + block * destination.plane;
   tiles_of(kTallest, part_begin(cut.pixels, cut.chunks, chunk), part_begin(cut.pixels, cut.chunks, chunk + 1), block,
-           blocks, destination, [&](std::ptrdiff_t pixel, int count) {
-             kTiles.at[blocks - 1][count - 1](in + pixel * 16, in_plane, inner, weights, bias + block * 16,
-                                              out + pixel * 16, destination.plane);
-           });
+           blocks, destination, [&](std::ptrdiff_t pixel, int count) { tile_at(block, blocks, pixel, count); });
+}
+
+// The item `item` of a product whose pixels lie side by side.
+inline void product_item(const Cut& cut, int item, const float* in, std::ptrdiff_t in_plane, int inner,
+                         const float* weights, const float* bias, const Destination& destination) {
+  product_tiles(cut, item, destination, [&](int block, int blocks, std::ptrdiff_t pixel, int count) {
+    kTiles.at[blocks - 1][count - 1](in + pixel * 16, in_plane, inner, weights + std::ptrdiff_t{block} * inner * 16,
+                                     bias + block * 16, destination.out + block * destination.plane + pixel * 16,
+                                     destination.plane);
+  });
 }
 
 // ---- 1x1 convolutions, and others.
@@ -109,7 +114,7 @@ inline Destination conv_destination(const Step& step, const Place& place) {
 }
 
 inline int conv_phases(const Step& step) {
-  return has(step, triscale::kScaled) || needs_zeros(step) ? 2 : 1;
+  return has(step, triscale::kScaled) || has(step, triscale::kInt8) || needs_zeros(step) ? 2 : 1;
 }
 
 inline int conv_items(const Step& step, int phase, const Place& place) {

@@ -1,7 +1,7 @@
 // A packed network: a header, steps in the order they run, weights, and a description for people and for Python.
 //
 // Feature maps are floats in blocks of 16 channels, [channels / 16][height * width][16]; the lanes that no channel
-// fills are zero. Weights of a product are [outputs / 16][inner][16].
+// fills are zero. Weights of a product are [outputs / 16][inner][16]; in 8 bits [outputs / 16][inner / 4][16][4].
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 namespace triscale {
 
 constexpr int kBlock = 16;
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr int kMostImages = 32;  // that share one pass of the classifier's weights
 
 enum class Kind : std::uint32_t {
@@ -33,6 +33,7 @@ enum Flag : std::uint32_t {
   kScaled = 1,    // the input is multiplied by what kExcite made
   kResidual = 2,  // a map is added after the activation
   kSummed = 4,    // the sums of the output are wanted
+  kInt8 = 8,      // the 1x1 convolution multiplies 8-bit integers
 };
 
 struct Step {
@@ -45,7 +46,8 @@ struct Step {
   std::uint32_t in_height, in_width, out_height, out_width;
   std::uint32_t flags, unused;
   std::uint64_t input, output, residual;                 // in the arena, in floats
-  std::uint64_t weights, bias, weights2, bias2, unused2;  // in the weights, in bytes
+  std::uint64_t weights, bias, weights2, bias2;  // in the weights, in bytes
+  std::uint64_t rounding;  // kInt8: scales and totals of outputs, balance of inputs, as floats
 };
 static_assert(sizeof(Step) == 128);
 

@@ -51,6 +51,8 @@ int phases(const Step& step) {
   switch (step.kind) {
     case Kind::kStem: return 2;
     case Kind::kConv: return conv_phases(step);
+    case Kind::kDepthwise:
+    case Kind::kExpandDepthwise: return depthwise_phases(step);
     case Kind::kExcite: return 3;
     default: return 1;
   }
@@ -59,9 +61,9 @@ int phases(const Step& step) {
 int items(const Step& step, int phase, const Place& place) {
   switch (step.kind) {
     case Kind::kStem: return stem_items(step, phase);
-    case Kind::kConv: return conv_items(step, phase, place);
+    case Kind::kConv: return is_int8(step) && phase == 0 ? rounding_items(step) : conv_items(step, phase, place);
     case Kind::kDepthwise:
-    case Kind::kExpandDepthwise: return depthwise_items(step, place);
+    case Kind::kExpandDepthwise: return depthwise_items(step, phase, place);
     case Kind::kExcite: return excite_items(step, phase);
     case Kind::kLinear: return linear_cut(step, place).groups;
     default: return blocks_of(step.out_channels);
@@ -72,9 +74,11 @@ void work(const Step& step, int phase, int item, const Place& place, float* scra
   switch (step.kind) {
     case Kind::kImage: return image_work(step, item, place);
     case Kind::kStem: return stem_work(step, phase, item, place, scratch);
-    case Kind::kConv: return conv_work(step, phase, item, place, scratch);
+    case Kind::kConv:
+      if (is_int8(step)) return phase == 0 ? rounding_work(step, item, place) : conv_int8(step, item, place);
+      return conv_work(step, phase, item, place, scratch);
     case Kind::kDepthwise:
-    case Kind::kExpandDepthwise: return depthwise_work(step, item, place, scratch);
+    case Kind::kExpandDepthwise: return depthwise_work(step, phase, item, place, scratch);
     case Kind::kSums: return sums_work(step, item, place);
     case Kind::kExcite: return excite_work(step, phase, item, place);
     case Kind::kMaxPool: return max_pool_work(step, item, place);

@@ -1,0 +1,229 @@
+// Products of 8-bit integers: inputs rounded pixel by pixel, weights row by row, sums exact, results in float32.
+//
+// A pixel x becomes q = round((x * balance - low) / scale) in 0..255, with the low and the scale of that pixel alone, so
+// that sum(w * x) = scale * sum(w' * q) + low * sum(w') for the weights w' = w / balance that were rounded beforehand.
+#pragma once
+
+#include "product.h"
+
+namespace ISA {
+namespace {
+
+constexpr std::ptrdiff_t kPixelsAtOnce = 64;  // of a map that are rounded as one item
+
+// Pixels of a map as bytes, [pixel][stride], and what a byte of each stands for.
+struct Rounded {
+  std::uint8_t* values;
+  std::ptrdiff_t stride;
+  float* scale;
+  float* low;
+};
+
+// Weights of a product: [outputs / 16][inputs / 4][16][4] bytes.
+struct RoundedWeights {
+  const std::int8_t* values;
+  int quads;            // of inputs
+  const float* bias;
+  const float* scale;   // of a unit, for each output
+  const float* total;   // of the row, for each output
+  const float* balance; // for each input
+
+  std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{quads} * 64; }
+};
+
+inline bool is_int8(const Step& step) { return has(step, triscale::kInt8); }
+
+inline RoundedWeights rounded_weights(const Step& step, const Place& place) {
+  const std::ptrdiff_t outputs = std::ptrdiff_t{blocks_of(step.out_channels)} * 16;
+  const float* const numbers = place.program->at(step.rounding);
+  return {reinterpret_cast<const std::int8_t*>(place.program->weights + step.weights),
+          static_cast<int>((step.in_channels + 3) / 4),
+          place.program->at(step.bias),
+          numbers,
+          numbers + outputs,
+          numbers + 2 * outputs};
+}
+
+inline Rounded rounded_pixels(const Step& step, const Place& place) {
+  const std::ptrdiff_t stride = std::ptrdiff_t{blocks_of(step.in_channels)} * 16, pixels = pixels_in(step);
+  float* const behind = place.padded + pixels * stride / 4;
+  return {reinterpret_cast<std::uint8_t*>(place.padded), stride, behind, behind + pixels};
+}
+
+// sum + the four products of bytes in each lane: inputs without a sign, weights with one.
+TRISCALE_INLINE IntVec dot4(IntVec sum, IntVec inputs, IntVec weights) {
+#if defined(__AVX512VNNI__)
+  return reinterpret_cast<IntVec>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(inputs),
+                                                      reinterpret_cast<__m512i>(weights)));
+#else
+  unrolled<4>([&](auto i) __attribute__((always_inline)) {
+    constexpr int shift = 8 * decltype(i)::value;
+    sum += ((inputs >> shift) & 255) * ((weights << (24 - shift)) >> 24);
+  });
+  return sum;
+#endif
+}
+
+TRISCALE_INLINE IntVec load_bytes(const void* from) {
+  IntVec value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+TRISCALE_INLINE IntVec splat_bytes(const void* from) {
+  std::int32_t value;
+  std::memcpy(&value, from, sizeof value);
+  return IntVec{} + value;
+}
+
+// MR pixels, the first one number `pixel`, by NV blocks of outputs.
+template <int NV, int MR>
+void tile_int8(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
+               std::ptrdiff_t out_plane) {
+  const std::int8_t* weight = weights.values + block * weights.block_bytes();
+  const std::ptrdiff_t next_block = weights.block_bytes(), stride = in.stride;
+  const std::uint8_t* value = in.values + pixel * stride;
+  IntVec sum[NV * kSub][MR];
+  unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
+    unrolled<MR>([&](auto m) __attribute__((always_inline)) { sum[decltype(n)::value][decltype(m)::value] = IntVec{}; });
+  });
+  for (const std::int8_t* const end = weight + next_block; weight != end; weight += 64, value += 4) {
+    IntVec factor[NV * kSub];
+    unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
+      constexpr int v = decltype(n)::value;
+      factor[v] = load_bytes(weight + v / kSub * next_block + v % kSub * W * 4);
+      if (v % kSub == 0) __builtin_prefetch(weight + v / kSub * next_block + kAhead * 64);
+    });
+    unrolled<MR>([&](auto m) __attribute__((always_inline)) {
+      const IntVec input = splat_bytes(value + decltype(m)::value * stride);
+      unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
+        constexpr int v = decltype(n)::value;
+        sum[v][decltype(m)::value] = dot4(sum[v][decltype(m)::value], input, factor[v]);
+      });
+    });
+  }
+  unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
+    constexpr int v = decltype(n)::value;
+    const std::ptrdiff_t output = std::ptrdiff_t{block} * 16 + v * W;
+    const Vec bias = load(weights.bias + output), scale = load(weights.scale + output);
+    const Vec total = load(weights.total + output);
+    unrolled<MR>([&](auto m) __attribute__((always_inline)) {
+      const Vec whole = __builtin_convertvector(sum[v][decltype(m)::value], Vec) * scale;
+      const std::ptrdiff_t at = pixel + decltype(m)::value;
+      store(out + v / kSub * out_plane + decltype(m)::value * 16 + v % kSub * W,
+            bias + splat(in.low[at]) * total + splat(in.scale[at]) * whole);
+    });
+  });
+}
+
+using TileInt8 = void (*)(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
+                          std::ptrdiff_t out_plane);
+
+constexpr TileTable<TileInt8> kTilesInt8 = [] {
+  TileTable<TileInt8> table;
+  unrolled<kWidest>([&](auto n) {
+    constexpr int width = decltype(n)::value + 1;
+    unrolled<kTallest[width - 1]>([&](auto m) {
+      table.at[width - 1][decltype(m)::value] = tile_int8<width, decltype(m)::value + 1>;
+    });
+  });
+  return table;
+}();
+
+// ---- Rounding of inputs.
+
+TRISCALE_INLINE void store_rounded(std::uint8_t* to, Vec value) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(value)));
+#else
+  const Vec shifted = value + splat(12582912.0f);  // 1.5 * 2^23: the integer is in the low bits
+  const IntVec whole = reinterpret_cast<IntVec>(shifted) & 255;
+  for (int lane = 0; lane < W; ++lane) to[lane] = static_cast<std::uint8_t>(whole[lane]);
+#endif
+}
+
+TRISCALE_INLINE float least(Vec value) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_min_ps(value);
+#else
+  float result = value[0];
+  for (int lane = 1; lane < W; ++lane) result = result < value[lane] ? result : value[lane];
+  return result;
+#endif
+}
+
+inline int rounding_items(const Step& step) {
+  return static_cast<int>((pixels_in(step) + kPixelsAtOnce - 1) / kPixelsAtOnce);
+}
+
+// P pixels side by side from `pixel`, whose blocks lie `plane` floats apart. `factors` are those of
+// squeeze-and-excitation, or null.
+template <int P>
+inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, const float* balance, const float* factors,
+                         std::ptrdiff_t pixel, const Rounded& to) {
+  const auto balance_of = [&](int channel) __attribute__((always_inline)) {
+    return factors ? load(balance + channel) * load(factors + channel) : load(balance + channel);
+  };
+  Vec low[P] = {}, high[P] = {};
+  const float* from = in + pixel * 16;
+  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane)
+    for (int s = 0; s < 16; s += W) {
+      const Vec balanced = balance_of(channel + s);
+      unrolled<P>([&](auto p) __attribute__((always_inline)) {
+        constexpr int i = decltype(p)::value;
+        const Vec now = load(from + i * 16 + s) * balanced;
+        low[i] = minimum(low[i], now);
+        high[i] = maximum(high[i], now);
+      });
+    }
+  Vec inverse[P], shift[P];
+  unrolled<P>([&](auto p) __attribute__((always_inline)) {
+    constexpr int i = decltype(p)::value;
+    const float begin = least(low[i]), range = -least(-high[i]) - begin;
+    const float unit = range > 1e-30f ? range * (1.0f / 255.0f) : 1.0f;
+    to.scale[pixel + i] = unit;
+    to.low[pixel + i] = begin;
+    inverse[i] = splat(1.0f / unit);
+    shift[i] = splat(-begin / unit);
+  });
+  from = in + pixel * 16;
+  std::uint8_t* bytes = to.values + pixel * to.stride;
+  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += 16)
+    for (int s = 0; s < 16; s += W) {
+      const Vec balanced = balance_of(channel + s);
+      unrolled<P>([&](auto p) __attribute__((always_inline)) {
+        constexpr int i = decltype(p)::value;
+        store_rounded(bytes + i * to.stride + s, load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
+      });
+    }
+}
+
+inline void rounding_work(const Step& step, int item, const Place& place) {
+  constexpr int kTogether = 8 / kSub;
+  const Rounded to = rounded_pixels(step, place);
+  const float* const balance = rounded_weights(step, place).balance;
+  const float* const factors = has(step, triscale::kScaled) ? place.factors : nullptr;
+  const float* const in = place.arena + step.input;
+  const std::ptrdiff_t plane = pixels_in(step) * 16, first = item * kPixelsAtOnce, rest = pixels_in(step) - first;
+  const std::ptrdiff_t end = first + (rest < kPixelsAtOnce ? rest : kPixelsAtOnce);
+  const int blocks = blocks_of(step.in_channels);
+  std::ptrdiff_t pixel = first;
+  for (; pixel + kTogether <= end; pixel += kTogether)
+    round_pixels<kTogether>(in, plane, blocks, balance, factors, pixel, to);
+  for (; pixel < end; ++pixel) round_pixels<1>(in, plane, blocks, balance, factors, pixel, to);
+}
+
+inline void conv_int8(const Step& step, int item, const Place& place) {
+  const Rounded in = rounded_pixels(step, place);
+  const RoundedWeights weights = rounded_weights(step, place);
+  const Destination destination = conv_destination(step, place);
+  product_tiles(conv_cut(step, place.threads), item, destination,
+                [&](int block, int blocks, std::ptrdiff_t pixel, int count) {
+                  kTilesInt8.at[blocks - 1][count - 1](in, pixel, weights, block,
+                                                       destination.out + block * destination.plane + pixel * 16,
+                                                       destination.plane);
+                });
+}
+
+}  // namespace
+}  // namespace ISA

@@ -1,0 +1,141 @@
+"""Weights of 1x1 convolutions rounded to 8 bits, by what the network's inputs are on real images."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from triscale.arch.spec import NetworkSpec
+from triscale.deploy.engine.steps import Kind, Step, steps_of
+from triscale.models.files import Model
+from triscale.models.fold import fold_batch_norms
+from triscale.models.inputs import Normalise
+
+LEVELS: Final = 127
+_BATCH: Final = 8
+_PIXELS: Final = 2048
+"""Of a map of one batch that enter the statistics, at most."""
+_DAMPING: Final = 0.01
+"""Of the mean second moment, added to each: inputs that hardly vary take no part of other weights' errors."""
+_TINY: Final = 1e-12
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundedLayer:
+    """A 1x1 convolution whose weight is `weights[o, i] * scale[o] * balance[i]`."""
+
+    weights: npt.NDArray[np.int8]
+    """(outputs, inputs)."""
+    scale: Floats
+    """(outputs,)."""
+    balance: Floats
+    """(inputs,); inputs are multiplied by it before they are rounded, lest one drown in another's range."""
+
+
+@dataclass(slots=True, eq=False)
+class _Moments:
+    """What is known of a layer's inputs."""
+
+    second: npt.NDArray[np.float64]
+    largest: npt.NDArray[np.float64]
+
+
+def in_int8(step: Step) -> bool:
+    """Whether the engine has `step` in 8 bits: 1x1 convolutions of stride 1, alone or before a depthwise one."""
+    plain = step.kind is Kind.CONV and (step.kernel, step.stride) == (1, 1)
+    return plain or step.kind is Kind.EXPAND_DEPTHWISE
+
+
+def int8_layers(spec: NetworkSpec) -> tuple[str, ...]:
+    """Names of the convolutions of `spec` that the engine has in 8 bits."""
+    return tuple(step.weights for step in steps_of(spec) if in_int8(step))
+
+
+@torch.inference_mode()
+def round_layers(
+    model: Model, images: npt.NDArray[np.uint8], *, kept: frozenset[str] = frozenset()
+) -> dict[str, RoundedLayer]:
+    """Every 1x1 convolution of `model` that the engine has in 8 bits, but those `kept`, rounded for `images`.
+
+    `images` are uint8 (N, H, W, C), prepared as the model's card says. Each weight's rounding error is spread over the
+    weights of its row that are yet to be rounded, in the way that changes the outputs on these images least (optimal
+    brain quantisation; Frantar et al. 2022, arXiv:2210.17323). Raises ValueError without images.
+    """
+    if not len(images):
+        raise ValueError("weights cannot be rounded to int8 without images")
+    network = fold_batch_norms(model.network)
+    normalise = Normalise(model.card.preprocessing, "cpu")
+    names = [name for name in int8_layers(network.spec) if name not in kept]
+    convolutions = {name: network.get_submodule(name) for name in names}
+    with _watched(convolutions) as moments:
+        for begin in range(0, len(images), _BATCH):
+            network(normalise(torch.from_numpy(images[begin : begin + _BATCH])))
+    return {name: _round_layer(convolutions[name], moments[name]) for name in names}
+
+
+@contextmanager
+def _watched(convolutions: Mapping[str, nn.Module]) -> Iterator[dict[str, _Moments]]:
+    """Moments of the inputs of `convolutions`, filled while the network runs inside the block."""
+    moments: dict[str, _Moments] = {}
+
+    def watch(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            pixels = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
+            pixels = pixels[:: -(-len(pixels) // _PIXELS)]
+            second, largest = (pixels.T @ pixels).double().numpy(), pixels.abs().amax(0).double().numpy()
+            known = moments.setdefault(name, _Moments(np.zeros_like(second), np.zeros_like(largest)))
+            known.second += second
+            known.largest = np.maximum(known.largest, largest)
+
+        return hook
+
+    handles = [module.register_forward_pre_hook(watch(name)) for name, module in convolutions.items()]
+    try:
+        yield moments
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _round_layer(convolution: nn.Module, moments: _Moments) -> RoundedLayer:
+    weight = convolution.get_parameter("weight").double().flatten(1).numpy()
+    balance = _balance(weight, moments.largest)
+    weight, second = weight / balance, moments.second * balance[:, None] * balance
+    scale = np.maximum(np.abs(weight).max(1), _TINY) / LEVELS
+    return RoundedLayer(
+        _rounded_rows(weight / scale[:, None], second).astype(np.int8),
+        scale.astype(np.float32),
+        balance.astype(np.float32),
+    )
+
+
+def _balance(weight: npt.NDArray[np.float64], largest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Factors of inputs that even them out at the expense of weights (Xiao et al. 2022, arXiv:2211.10438, eq. 4)."""
+    heaviest = np.abs(weight).max(0)
+    useful = (largest > _TINY) & (heaviest > _TINY)
+    factors = np.ones_like(largest)
+    factors[useful] = np.sqrt(heaviest[useful] / largest[useful])
+    return factors
+
+
+def _rounded_rows(weight: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rows of integers -127..127 near `weight` (outputs, inputs), for inputs with `second` moments."""
+    inputs = weight.shape[1]
+    damped = second + np.eye(inputs) * (_DAMPING * np.trace(second) / inputs + _TINY)
+    order = np.argsort(-np.diag(damped), kind="stable")  # the most active first, while others can still make up for it
+    spread = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    rest, rounded = weight[:, order], np.empty_like(weight)
+    for i in range(inputs):
+        rounded[:, i] = np.clip(np.rint(rest[:, i]), -LEVELS, LEVELS)
+        error = (rest[:, i] - rounded[:, i]) / spread[i, i]
+        rest[:, i + 1 :] -= np.outer(error, spread[i, i + 1 :])
+    result = np.empty_like(rounded)
+    result[:, order] = rounded
+    return result
