@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from triscale.deploy.engine.native import native_engine
-from triscale.deploy.engine.rounding import int8_layers, round_layers
+from triscale.deploy.engine.rounding import integer_layers, round_layers
 from triscale.deploy.export.formats import FORMATS, Calibration
 from triscale.deploy.export.source import Source
 from triscale.deploy.export.timing import time_in_turns
@@ -72,7 +72,7 @@ def measure(name: str, *, count: int, limit_s: float) -> dict[str, Any]:
     return {
         "network": name,
         "crops": count,
-        "int8_layers": len(int8_layers(model.network.spec)),
+        "int8_layers": len(integer_layers(model.network.spec)),
         "ms": {each: {"min": time.fastest_ms, "median": time.median_ms} for each, time in times.items()},
         "agreement": {
             "native int8": float(np.mean(rounded(judged).argmax(1).numpy() == answers)),

@@ -14,7 +14,7 @@ from triscale.arch import NetworkSpec, square
 from triscale.arch.rows import conv, mbconv
 from triscale.deploy.engine.native import NativeEngine
 from triscale.deploy.engine.packing import HEADER, STEP, pack
-from triscale.deploy.engine.rounding import round_layers
+from triscale.deploy.engine.rounding import integer_layers, round_layers
 
 SPEC = NetworkSpec(
     "tiny", square(12), stages=(conv(3, 2, 8), mbconv(3, 1, 6, 8, 2), mbconv(5, 2, 4, 24, 1), conv(1, 1, 20)), classes=5
@@ -63,11 +63,13 @@ print(ran, refused)
 """
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=["float32", "integers"])
 def packed(request: pytest.FixtureRequest) -> bytes:
     model = model_of(SPEC)
     images = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype=np.uint8)
-    return pack(model, rounded=round_layers(model, images) if request.param == "int8" else {}).tobytes()
+    names = integer_layers(SPEC)
+    rounded = round_layers(model, images, fine=names[::2]) if request.param == "integers" else {}
+    return pack(model, rounded=rounded).tobytes()
 
 
 def fuzz(packed: bytes, folder: Path, first: int, last: int) -> tuple[int, int]:

@@ -85,8 +85,8 @@ class NativeEngine:
 
     def metadata(self) -> dict[str, str]:
         """What the packed network says of itself, as model files say it, and in which precision it works."""
-        rounded = self._description["int8"]
-        precision = {"precision": "int8" if rounded else "float32", "int8_layers": json.dumps(rounded)}
+        bits = self._description["bits"]
+        precision = {"precision": "int8" if bits else "float32", "bits": json.dumps(bits)}
         return {**model_metadata(self.spec, self.card), **precision}
 
     def save(self, path: Path) -> None:
@@ -147,7 +147,7 @@ def native_engine(
     """`model` in the compiled engine, for images of one `resolution`: that of its preprocessing by default.
 
     `instruction_set` forces avx512vnni, avx512, avx2 or portable; the best one is chosen otherwise. With `features`
-    calls return pooled features. The layers that `round_layers` has `rounded` work with 8-bit integers. Raises
+    calls return pooled features. The layers that `round_layers` has `rounded` work with integers. Raises
     RuntimeError where the engine was not compiled, ValueError for an instruction set that this machine lacks,
     `UnsupportedNetwork` for a network that the engine cannot run.
     """

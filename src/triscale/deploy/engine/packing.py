@@ -6,7 +6,7 @@ All numbers are little-endian. The layout is spelled out in `native/program.h`; 
 import json
 import struct
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ STEP = struct.Struct("<16I8Q")
 ALIGNMENT: Final = 64
 
 Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int8] | npt.NDArray[np.int16]
 Weights = Mapping[str, Floats]
 
 
@@ -69,12 +70,13 @@ def _depthwise(weights: Floats) -> Floats:
     return _outputs_inside(weights.reshape(len(weights), -1))
 
 
-def _quads_inside(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """(outputs, inputs) as [outputs / 16][inputs / 4][16][4], padded with zeros."""
+def _terms_inside(weights: Integers) -> Integers:
+    """(outputs, inputs) as [outputs / 16][inputs / n][16][n], n filling 32 bits, padded with zeros."""
     outputs, inputs = weights.shape
-    padded = np.zeros((_blocks(outputs) * BLOCK, -(-inputs // 4) * 4), np.int8)
+    together = 4 // weights.dtype.itemsize
+    padded = np.zeros((_blocks(outputs) * BLOCK, -(-inputs // together) * together), weights.dtype)
     padded[:outputs, :inputs] = weights
-    return padded.reshape(-1, BLOCK, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+    return padded.reshape(-1, BLOCK, padded.shape[1] // together, together).transpose(0, 2, 1, 3)
 
 
 class _Blob:
@@ -84,26 +86,25 @@ class _Blob:
         self.parts: list[bytes] = []
         self.size = 0
 
-    def add(self, array: Floats | npt.NDArray[np.int8]) -> int:
+    def add(self, array: Floats | Integers) -> int:
         """Bytes from the beginning to where `array` lies."""
-        kind = "<i1" if array.dtype == np.int8 else "<f4"
-        begin, data = self.size, np.ascontiguousarray(array, kind).tobytes()
+        begin, data = self.size, np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
         self.parts += [data, bytes(-len(data) % ALIGNMENT)]
         self.size += len(data) + -len(data) % ALIGNMENT
         return begin
 
 
 def _add_rounded(layer: RoundedLayer, blob: _Blob) -> tuple[int, int]:
-    """Offsets of weights in 8 bits, and of the numbers that give them their size."""
+    """Offsets of integer weights, and of the numbers that give them their size."""
     totals = layer.weights.sum(1, dtype=np.int64) * layer.scale.astype(np.float64)
     numbers = (layer.scale, totals.astype(np.float32), layer.balance)
-    return blob.add(_quads_inside(layer.weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
+    return blob.add(_terms_inside(layer.weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
 
 
 def _step_weights(
     step: Step, state: Weights, rounded: Mapping[str, RoundedLayer], card: ModelCard, blob: _Blob
 ) -> tuple[int, int, int, int, int]:
-    """Offsets of weights, bias, second weights, second bias, and of what int8 needs."""
+    """Offsets of weights, bias, second weights, second bias, and of what integers need."""
     first = second = (0, 0)
     rounding = 0
     if step.weights in rounded:
@@ -129,7 +130,13 @@ def _step_weights(
     return *first, *second, rounding
 
 
-def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int, int]) -> bytes:
+def _integer_flag(layer: RoundedLayer | None) -> Flag:
+    if layer is None:
+        return Flag(0)
+    return Flag.INT8 if layer.weights.dtype == np.int8 else Flag.INT16
+
+
+def _pack_step(step: Step, arena: Arena, layer: RoundedLayer | None, offsets: tuple[int, int, int, int, int]) -> bytes:
     def place(of: Map | None) -> int:
         return 0 if of is None else arena.offsets[of.number]
 
@@ -147,8 +154,8 @@ def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int, int]
         step.in_shape.width,
         step.out_shape.height,
         step.out_shape.width,
-        step.flags | (Flag.INT8 if offsets[-1] else 0),
-        0,
+        step.flags | _integer_flag(layer),
+        0 if layer is None else layer.levels,
         place(step.input),
         place(step.output),
         place(step.residual),
@@ -156,14 +163,16 @@ def _pack_step(step: Step, arena: Arena, offsets: tuple[int, int, int, int, int]
     )
 
 
-def _description(spec: NetworkSpec, card: ModelCard, steps: Sequence[Step], rounded: Collection[str]) -> bytes:
+def _description(
+    spec: NetworkSpec, card: ModelCard, steps: Sequence[Step], rounded: Mapping[str, RoundedLayer]
+) -> bytes:
     content: dict[str, Any] = {
         "spec": json.loads(spec_to_json(spec, indent=None)),
         "preprocessing": encode(card.preprocessing),
         "class_names": list(card.class_names),
         "provenance": dict(card.provenance),
         "steps": [step.name for step in steps],
-        "int8": sorted(rounded),
+        "bits": {name: 8 * layer.weights.dtype.itemsize for name, layer in rounded.items()},
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
@@ -178,7 +187,7 @@ def pack(
 ) -> npt.NDArray[np.uint8]:
     """`model` as packed bytes, for images of one `resolution`: that of its preprocessing by default.
 
-    With `features` it ends with the pooled features. The layers `rounded` by `round_layers` work with 8-bit integers.
+    With `features` it ends with the pooled features. The layers `rounded` by `round_layers` work with integers.
     Raises `UnsupportedNetwork` for what the engine has not, and ValueError where mean and std do not fit the image's
     channels.
     """
@@ -190,7 +199,10 @@ def pack(
     arena = place_maps(steps)
     state = {name: tensor.float().cpu().numpy() for name, tensor in network.state_dict().items()}
     blob = _Blob()
-    packed_steps = b"".join(_pack_step(step, arena, _step_weights(step, state, rounded, card, blob)) for step in steps)
+    packed_steps = b"".join(
+        _pack_step(step, arena, rounded.get(step.weights), _step_weights(step, state, rounded, card, blob))
+        for step in steps
+    )
     description = _description(spec, card, steps, rounded)
     body = b"".join((packed_steps, *blob.parts, description))
     header = HEADER.pack(

@@ -53,6 +53,7 @@ class Flag(IntFlag):
     RESIDUAL = 2
     SUMMED = 4
     INT8 = 8
+    INT16 = 16
 
 
 _NONE = Flag(0)

@@ -14,7 +14,7 @@ from triscale.deploy.engine.c_library import header_file, open_c_library, write_
 from triscale.deploy.engine.extension import why_unavailable
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.packing import pack
-from triscale.deploy.engine.rounding import RoundedLayer, int8_layers, round_layers
+from triscale.deploy.engine.rounding import RoundedLayer, integer_layers, round_layers
 from triscale.deploy.export.sensitivity import weighted_layers
 from triscale.deploy.export.source import METADATA, Source
 from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
@@ -29,7 +29,7 @@ class Calibration:
     images: npt.NDArray[np.uint8]
     """uint8 (N, H, W, C); ranges of activations come from them."""
     kept: frozenset[str] = frozenset()
-    """Modules of the network that stay in float32."""
+    """Modules of the network that int8 would hurt: they get 16 bits in our engine and float32 elsewhere."""
 
 
 def _every_layer(source: Source) -> Collection[str]:
@@ -119,7 +119,7 @@ def _write_native(source: Source, path: Path) -> None:
 
 
 def _rounded(source: Source, calibration: Calibration) -> Mapping[str, RoundedLayer]:
-    return round_layers(source.model, calibration.images, kept=calibration.kept)
+    return round_layers(source.model, calibration.images, fine=calibration.kept)
 
 
 def _quantise_native(source: Source, _written: Path, target: Path, calibration: Calibration) -> None:
@@ -183,7 +183,7 @@ FORMATS: dict[str, Format] = {
             open=_open_native,
             metadata=lambda path: NativeEngine.open(path).metadata(),
             quantise=_quantise_native,
-            int8_layers=lambda source: int8_layers(source.model.network.spec),
+            int8_layers=lambda source: integer_layers(source.model.network.spec),
             check_int8=_needs_nothing,
         ),
         Format(
@@ -194,7 +194,7 @@ FORMATS: dict[str, Format] = {
             open=lambda path, threads: open_c_library(path, threads=threads),
             metadata=lambda _: {},
             quantise=_quantise_c,
-            int8_layers=lambda source: int8_layers(source.model.network.spec),
+            int8_layers=lambda source: integer_layers(source.model.network.spec),
             check_int8=_needs_nothing,
         ),
     )

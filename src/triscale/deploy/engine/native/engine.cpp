@@ -144,7 +144,7 @@ Engine::Engine(std::unique_ptr<Bytes> bytes, int threads, const std::string& ins
     const std::size_t in = 16 * std::size_t(blocks_of(step.in_channels)), out = 16 * std::size_t(blocks_of(step.out_channels));
     sizes_.channels = std::max({sizes_.channels, in, out, 16 * std::size_t(blocks_of(step.squeezed))});
     sizes_.scratch = std::max(sizes_.scratch, whole_lines(kernels_->scratch_floats(step)));
-    if (step.kind == Kind::kStem || step.kind == Kind::kConv || has(step, kInt8)) {
+    if (step.kind == Kind::kStem || step.kind == Kind::kConv || is_rounded(step)) {
       const std::size_t channels = step.kind == Kind::kStem ? step.in_channels : in;
       const std::size_t floats = channels * std::size_t(padded_height(step)) * std::size_t(padded_width(step));
       sizes_.padded = std::max(sizes_.padded, whole_lines(floats));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "depthwise.h"
-#include "int8.h"
+#include "integers.h"
 
 namespace ISA {
 namespace {
@@ -33,7 +33,7 @@ inline Bands bands_of(const Step& step, int threads) {
   return bands;
 }
 
-inline int depthwise_phases(const Step& step) { return is_int8(step) ? 2 : 1; }
+inline int depthwise_phases(const Step& step) { return is_rounded(step) ? 2 : 1; }
 
 inline int depthwise_items(const Step& step, int phase, const Place& place) {
   if (phase + 1 < depthwise_phases(step)) return rounding_items(step);
@@ -114,8 +114,8 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
     const float* const in = place.arena + step.input + next * width * 16;
     tiles_of(kTallest, 0, rows * width, 0, blocks, {wide, wide_plane, nullptr, {}},
              [&](std::ptrdiff_t pixel, int count) {
-               if (is_int8(step))
-                 return kTilesInt8.at[blocks - 1][count - 1](rounded, next * width + pixel, rounded_rows, block,
+               if (is_rounded(step))
+                 return integer_tiles(step).at[blocks - 1][count - 1](rounded, next * width + pixel, rounded_rows, block,
                                                              wide + pixel * 16, wide_plane);
                kTiles.at[blocks - 1][count - 1](in + pixel * 16, pixels_in(step) * 16, inner, weights, bias,
                                                 wide + pixel * 16, wide_plane);

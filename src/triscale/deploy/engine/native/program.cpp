@@ -89,9 +89,11 @@ class Check {
   }
   // The 1x1 convolution of `step`, in floats or in bytes.
   void pointwise(const Step& step) const {
-    if (!has(step, kInt8)) return product(step.weights, step.bias, step.in_channels, step.out_channels);
-    static_assert(std::uint64_t{kLargestChannels} * 255 * 128 < 1u << 31, "sums fit into 32 bits");
-    product(step.weights, step.bias, (std::uint64_t{step.in_channels} + 3) / 4, step.out_channels);
+    if (!is_rounded(step)) return product(step.weights, step.bias, step.in_channels, step.out_channels);
+    need(!(has(step, kInt8) && has(step, kInt16)) && step.levels >= 1 && step.levels <= (has(step, kInt8) ? 255u : 32767u),
+         "settings");
+    static_assert(std::uint64_t{kLargestChannels} * 255 * 128 < 1u << 31, "sums of bytes fit into 32 bits");
+    product(step.weights, step.bias, integer_terms(step), step.out_channels);
     weights(step.rounding, 2 * padded(step.out_channels) + padded(step.in_channels));
   }
   void window(const Step& step) const {
@@ -123,7 +125,7 @@ class Check {
     need(side(step.in_height) && side(step.in_width) && side(step.out_height) && side(step.out_width) &&
              width(step.in_channels) && width(step.out_channels),
          "sizes");
-    need(step.activation <= 3 && step.after <= 3 && step.flags < 16, "settings");
+    need(step.activation <= 3 && step.after <= 3 && step.flags < 32, "settings");
     need((step.kind == Kind::kMean) == (number_ == mean_) && (step.kind == Kind::kLinear) == (number_ > mean_),
          "order");
     const bool reads_map = step.kind != Kind::kImage && step.kind != Kind::kStem && step.kind != Kind::kLinear &&
@@ -139,7 +141,7 @@ class Check {
     }
     need(!has(step, kScaled) || (step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1), "settings");
     const bool plain = step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1;
-    need(!has(step, kInt8) || plain || step.kind == Kind::kExpandDepthwise, "settings");
+    need(!is_rounded(step) || plain || step.kind == Kind::kExpandDepthwise, "settings");
     switch (step.kind) {
       case Kind::kImage:
         same_size(step);
@@ -151,7 +153,7 @@ class Check {
                        step.out_channels);
       case Kind::kConv:
         window(step);
-        if (has(step, kInt8)) return pointwise(step);
+        if (is_rounded(step)) return pointwise(step);
         return product(step.weights, step.bias, std::uint64_t{step.kernel} * step.kernel * step.in_channels,
                        step.out_channels);
       case Kind::kExpandDepthwise:

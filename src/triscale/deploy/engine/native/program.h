@@ -1,7 +1,8 @@
 // A packed network: a header, steps in the order they run, weights, and a description for people and for Python.
 //
 // Feature maps are floats in blocks of 16 channels, [channels / 16][height * width][16]; the lanes that no channel
-// fills are zero. Weights of a product are [outputs / 16][inner][16]; in 8 bits [outputs / 16][inner / 4][16][4].
+// fills are zero. Weights of a product are [outputs / 16][inner][16]; integers
+// are [outputs / 16][inner / 4][16][4] or, of 16 bits, [outputs / 16][inner / 2][16][2].
 #pragma once
 
 #include <cstddef>
@@ -34,6 +35,7 @@ enum Flag : std::uint32_t {
   kResidual = 2,  // a map is added after the activation
   kSummed = 4,    // the sums of the output are wanted
   kInt8 = 8,      // the 1x1 convolution multiplies 8-bit integers
+  kInt16 = 16,    // the same with 16 bits
 };
 
 struct Step {
@@ -44,10 +46,11 @@ struct Step {
   std::uint32_t in_channels, out_channels;
   std::uint32_t squeezed;  // kExcite: channels between its two products
   std::uint32_t in_height, in_width, out_height, out_width;
-  std::uint32_t flags, unused;
+  std::uint32_t flags;
+  std::uint32_t levels;  // of a rounded input: the largest integer
   std::uint64_t input, output, residual;                 // in the arena, in floats
   std::uint64_t weights, bias, weights2, bias2;  // in the weights, in bytes
-  std::uint64_t rounding;  // kInt8: scales and totals of outputs, balance of inputs, as floats
+  std::uint64_t rounding;  // of integers: scales and totals of outputs, balance of inputs, as floats
 };
 static_assert(sizeof(Step) == 128);
 
@@ -65,6 +68,12 @@ inline int blocks_of(std::uint32_t channels) { return static_cast<int>((channels
 inline std::ptrdiff_t pixels_in(const Step& step) { return std::ptrdiff_t{step.in_height} * step.in_width; }
 inline std::ptrdiff_t pixels_out(const Step& step) { return std::ptrdiff_t{step.out_height} * step.out_width; }
 inline bool has(const Step& step, Flag flag) { return (step.flags & flag) != 0; }
+
+inline bool is_rounded(const Step& step) { return has(step, kInt8) || has(step, kInt16); }
+// 32-bit lanes that the inputs of one integer product fill.
+inline std::uint32_t integer_terms(const Step& step) {
+  return has(step, kInt16) ? (step.in_channels + 1) / 2 : (step.in_channels + 3) / 4;
+}
 
 // Rows and columns of zeros that kernels of `step` read below and to the right of its input.
 inline std::ptrdiff_t reach(std::uint32_t out, std::uint32_t in, std::uint32_t pad, const Step& step) {

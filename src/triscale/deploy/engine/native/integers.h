@@ -1,6 +1,6 @@
-// Products of 8-bit integers: inputs rounded pixel by pixel, weights row by row, sums exact, results in float32.
+// Products of 8-bit or 16-bit integers: inputs rounded pixel by pixel, weights row by row, sums exact, results in float32.
 //
-// A pixel x becomes q = round((x * balance - low) / scale) in 0..255, with the low and the scale of that pixel alone, so
+// A pixel x becomes q = round((x * balance - low) / scale) in 0..levels, with the low and the scale of that pixel alone, so
 // that sum(w * x) = scale * sum(w' * q) + low * sum(w') for the weights w' = w / balance that were rounded beforehand.
 #pragma once
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::ptrdiff_t kPixelsAtOnce = 64;  // of a map that are rounded as one item
 
-// Pixels of a map as bytes, [pixel][stride], and what a byte of each stands for.
+// Pixels of a map as integers, [pixel][stride in bytes], and what those of each stand for.
 struct Rounded {
   std::uint8_t* values;
   std::ptrdiff_t stride;
@@ -19,25 +19,25 @@ struct Rounded {
   float* low;
 };
 
-// Weights of a product: [outputs / 16][inputs / 4][16][4] bytes.
+// Weights of a product: [outputs / 16][inputs / 4][16][4] of 8 bits, or [outputs / 16][inputs / 2][16][2] of 16.
 struct RoundedWeights {
   const std::int8_t* values;
-  int quads;            // of inputs
+  int terms;            // 4 or 2 inputs each, which fill 32 bits
   const float* bias;
   const float* scale;   // of a unit, for each output
   const float* total;   // of the row, for each output
   const float* balance; // for each input
 
-  std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{quads} * 64; }
+  std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{terms} * 64; }
 };
 
-inline bool is_int8(const Step& step) { return has(step, triscale::kInt8); }
+inline bool in_16_bits(const Step& step) { return has(step, triscale::kInt16); }
 
 inline RoundedWeights rounded_weights(const Step& step, const Place& place) {
   const std::ptrdiff_t outputs = std::ptrdiff_t{blocks_of(step.out_channels)} * 16;
   const float* const numbers = place.program->at(step.rounding);
   return {reinterpret_cast<const std::int8_t*>(place.program->weights + step.weights),
-          static_cast<int>((step.in_channels + 3) / 4),
+          static_cast<int>(triscale::integer_terms(step)),
           place.program->at(step.bias),
           numbers,
           numbers + outputs,
@@ -45,7 +45,8 @@ inline RoundedWeights rounded_weights(const Step& step, const Place& place) {
 }
 
 inline Rounded rounded_pixels(const Step& step, const Place& place) {
-  const std::ptrdiff_t stride = std::ptrdiff_t{blocks_of(step.in_channels)} * 16, pixels = pixels_in(step);
+  const std::ptrdiff_t stride = std::ptrdiff_t{blocks_of(step.in_channels)} * (in_16_bits(step) ? 32 : 16);
+  const std::ptrdiff_t pixels = pixels_in(step);
   float* const behind = place.padded + pixels * stride / 4;
   return {reinterpret_cast<std::uint8_t*>(place.padded), stride, behind, behind + pixels};
 }
@@ -64,6 +65,20 @@ TRISCALE_INLINE IntVec dot4(IntVec sum, IntVec inputs, IntVec weights) {
 #endif
 }
 
+// sum + the two products of 16-bit integers in each lane.
+TRISCALE_INLINE IntVec dot2(IntVec sum, IntVec inputs, IntVec weights) {
+#if defined(__AVX512VNNI__)
+  return reinterpret_cast<IntVec>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(inputs),
+                                                      reinterpret_cast<__m512i>(weights)));
+#else
+  typedef std::uint32_t Wrapping __attribute__((vector_size(W * 4)));  // as the instruction does
+  const auto product = [](IntVec a, IntVec b) { return reinterpret_cast<Wrapping>(a) * reinterpret_cast<Wrapping>(b); };
+  const IntVec low_input = (inputs << 16) >> 16, low_weight = (weights << 16) >> 16;
+  return reinterpret_cast<IntVec>(reinterpret_cast<Wrapping>(sum) + product(low_input, low_weight) +
+                                  product(inputs >> 16, weights >> 16));
+#endif
+}
+
 TRISCALE_INLINE IntVec load_bytes(const void* from) {
   IntVec value;
   std::memcpy(&value, from, sizeof value);
@@ -77,8 +92,8 @@ TRISCALE_INLINE IntVec splat_bytes(const void* from) {
 }
 
 // MR pixels, the first one number `pixel`, by NV blocks of outputs.
-template <int NV, int MR>
-void tile_int8(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
+template <bool Wide, int NV, int MR>
+void integer_tile(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
                std::ptrdiff_t out_plane) {
   const std::int8_t* weight = weights.values + block * weights.block_bytes();
   const std::ptrdiff_t next_block = weights.block_bytes(), stride = in.stride;
@@ -98,7 +113,8 @@ void tile_int8(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& we
       const IntVec input = splat_bytes(value + decltype(m)::value * stride);
       unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
         constexpr int v = decltype(n)::value;
-        sum[v][decltype(m)::value] = dot4(sum[v][decltype(m)::value], input, factor[v]);
+        IntVec& total = sum[v][decltype(m)::value];
+        total = Wide ? dot2(total, input, factor[v]) : dot4(total, input, factor[v]);
       });
     });
   }
@@ -116,29 +132,42 @@ void tile_int8(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& we
   });
 }
 
-using TileInt8 = void (*)(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
+using IntegerTile = void (*)(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
                           std::ptrdiff_t out_plane);
 
-constexpr TileTable<TileInt8> kTilesInt8 = [] {
-  TileTable<TileInt8> table;
+template <bool Wide>
+constexpr TileTable<IntegerTile> kIntegerTiles = [] {
+  TileTable<IntegerTile> table;
   unrolled<kWidest>([&](auto n) {
     constexpr int width = decltype(n)::value + 1;
     unrolled<kTallest[width - 1]>([&](auto m) {
-      table.at[width - 1][decltype(m)::value] = tile_int8<width, decltype(m)::value + 1>;
+      table.at[width - 1][decltype(m)::value] = integer_tile<Wide, width, decltype(m)::value + 1>;
     });
   });
   return table;
 }();
 
+inline const TileTable<IntegerTile>& integer_tiles(const Step& step) {
+  return in_16_bits(step) ? kIntegerTiles<true> : kIntegerTiles<false>;
+}
+
 // ---- Rounding of inputs.
 
+template <bool Wide>
 TRISCALE_INLINE void store_rounded(std::uint8_t* to, Vec value) {
 #if defined(__AVX512F__)
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(value)));
+  const __m512i whole = _mm512_cvtps_epi32(value);
+  if constexpr (Wide)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtusepi32_epi16(whole));
+  else
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(whole));
 #else
   const Vec shifted = value + splat(12582912.0f);  // 1.5 * 2^23: the integer is in the low bits
-  const IntVec whole = reinterpret_cast<IntVec>(shifted) & 255;
-  for (int lane = 0; lane < W; ++lane) to[lane] = static_cast<std::uint8_t>(whole[lane]);
+  const IntVec whole = reinterpret_cast<IntVec>(shifted) & 0xffff;
+  for (int lane = 0; lane < W; ++lane) {
+    const std::uint16_t now = static_cast<std::uint16_t>(whole[lane]);
+    std::memcpy(to + lane * (Wide ? 2 : 1), &now, Wide ? 2 : 1);  // the low byte comes first
+  }
 #endif
 }
 
@@ -158,9 +187,10 @@ inline int rounding_items(const Step& step) {
 
 // P pixels side by side from `pixel`, whose blocks lie `plane` floats apart. `factors` are those of
 // squeeze-and-excitation, or null.
-template <int P>
+template <bool Wide, int P>
 inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, const float* balance, const float* factors,
-                         std::ptrdiff_t pixel, const Rounded& to) {
+                         float levels, std::ptrdiff_t pixel, const Rounded& to) {
+  constexpr int kBytes = Wide ? 2 : 1;
   const auto balance_of = [&](int channel) __attribute__((always_inline)) {
     return factors ? load(balance + channel) * load(factors + channel) : load(balance + channel);
   };
@@ -180,7 +210,7 @@ inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, cons
   unrolled<P>([&](auto p) __attribute__((always_inline)) {
     constexpr int i = decltype(p)::value;
     const float begin = least(low[i]), range = -least(-high[i]) - begin;
-    const float unit = range > 1e-30f ? range * (1.0f / 255.0f) : 1.0f;
+    const float unit = range > 1e-30f ? range / levels : 1.0f;
     to.scale[pixel + i] = unit;
     to.low[pixel + i] = begin;
     inverse[i] = splat(1.0f / unit);
@@ -188,17 +218,18 @@ inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, cons
   });
   from = in + pixel * 16;
   std::uint8_t* bytes = to.values + pixel * to.stride;
-  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += 16)
+  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += 16 * kBytes)
     for (int s = 0; s < 16; s += W) {
       const Vec balanced = balance_of(channel + s);
       unrolled<P>([&](auto p) __attribute__((always_inline)) {
         constexpr int i = decltype(p)::value;
-        store_rounded(bytes + i * to.stride + s, load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
+        store_rounded<Wide>(bytes + i * to.stride + s * kBytes, load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
       });
     }
 }
 
-inline void rounding_work(const Step& step, int item, const Place& place) {
+template <bool Wide>
+inline void round_item(const Step& step, int item, const Place& place) {
   constexpr int kTogether = 8 / kSub;
   const Rounded to = rounded_pixels(step, place);
   const float* const balance = rounded_weights(step, place).balance;
@@ -207,19 +238,25 @@ inline void rounding_work(const Step& step, int item, const Place& place) {
   const std::ptrdiff_t plane = pixels_in(step) * 16, first = item * kPixelsAtOnce, rest = pixels_in(step) - first;
   const std::ptrdiff_t end = first + (rest < kPixelsAtOnce ? rest : kPixelsAtOnce);
   const int blocks = blocks_of(step.in_channels);
+  const float levels = static_cast<float>(step.levels);
   std::ptrdiff_t pixel = first;
   for (; pixel + kTogether <= end; pixel += kTogether)
-    round_pixels<kTogether>(in, plane, blocks, balance, factors, pixel, to);
-  for (; pixel < end; ++pixel) round_pixels<1>(in, plane, blocks, balance, factors, pixel, to);
+    round_pixels<Wide, kTogether>(in, plane, blocks, balance, factors, levels, pixel, to);
+  for (; pixel < end; ++pixel) round_pixels<Wide, 1>(in, plane, blocks, balance, factors, levels, pixel, to);
 }
 
-inline void conv_int8(const Step& step, int item, const Place& place) {
+inline void rounding_work(const Step& step, int item, const Place& place) {
+  return in_16_bits(step) ? round_item<true>(step, item, place) : round_item<false>(step, item, place);
+}
+
+inline void conv_integers(const Step& step, int item, const Place& place) {
   const Rounded in = rounded_pixels(step, place);
   const RoundedWeights weights = rounded_weights(step, place);
   const Destination destination = conv_destination(step, place);
+  const TileTable<IntegerTile>& tiles = integer_tiles(step);
   product_tiles(conv_cut(step, place.threads), item, destination,
                 [&](int block, int blocks, std::ptrdiff_t pixel, int count) {
-                  kTilesInt8.at[blocks - 1][count - 1](in, pixel, weights, block,
+                  tiles.at[blocks - 1][count - 1](in, pixel, weights, block,
                                                        destination.out + block * destination.plane + pixel * 16,
                                                        destination.plane);
                 });
