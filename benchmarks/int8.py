@@ -51,7 +51,9 @@ def measure(name: str, *, count: int, limit_s: float) -> dict[str, Any]:
     size = model.card.preprocessing.resolution
     calibration, judged = crops(CALIBRATED, size, seed=1), crops(count, size, seed=2)
     exact = native_engine(model)
+    layers = integer_layers(model.network.spec)
     rounded = native_engine(model, rounded=round_layers(model, calibration))
+    fine = native_engine(model, rounded=round_layers(model, calibration, fine=layers))
     with TemporaryDirectory() as folder:
         written, target, source = Path(folder) / "float.xml", Path(folder) / "int8.xml", Source(model, 1)
         openvino = FORMATS["openvino"]
@@ -62,6 +64,7 @@ def measure(name: str, *, count: int, limit_s: float) -> dict[str, Any]:
     runs: dict[str, Callable[[npt.NDArray[np.uint8]], Any]] = {
         "native": exact,
         "native int8": rounded,
+        "native 16 bits": fine,
         "openvino": peer_float,
         "openvino int8": peer,
     }
@@ -72,10 +75,11 @@ def measure(name: str, *, count: int, limit_s: float) -> dict[str, Any]:
     return {
         "network": name,
         "crops": count,
-        "int8_layers": len(integer_layers(model.network.spec)),
+        "int8_layers": len(layers),
         "ms": {each: {"min": time.fastest_ms, "median": time.median_ms} for each, time in times.items()},
         "agreement": {
             "native int8": float(np.mean(rounded(judged).argmax(1).numpy() == answers)),
+            "native 16 bits": float(np.mean(fine(judged).argmax(1).numpy() == answers)),
             "openvino int8": float(np.mean(theirs == answers)),
         },
         "times_as_fast_min": times["openvino int8"].fastest_ms / times["native int8"].fastest_ms,

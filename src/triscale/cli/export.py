@@ -26,9 +26,8 @@ class Options:
     the network on photographs, and timed beside the others; the fastest on this machine is named. A file whose logits
     differ is an error, and nothing is left behind.
 
-    With --int8, every format but torch is written in int8 where that is measured to be faster: layers stay in float32
-    until
-    top-1 on your images falls by no more than --largest-drop.
+    With --int8, every format but torch is written in int8 where that is measured to be faster: layers are spared
+    (float32, or 16 bits in our own engine) until top-1 on your images falls by no more than --largest-drop.
     """
 
     model: str = positional("MODEL", "model file, name with released weights, or hf-hub:owner/name")
@@ -89,7 +88,7 @@ def _sentences(exported: "Exported") -> Iterator[str]:
     )
     for result in exported.int8:
         last = result.rounds[-1]
-        cost = f"{last.fall}, with {len(last.kept)} of {result.layers} layers in float32"
+        cost = f"{last.fall}, with {len(last.kept)} of {result.layers} layers in {result.spared}"
         kept = "" if result.written else "; float32 was kept"
         yield f"{result.name} in int8: {cost}; {result.faster:.2f} times as fast as float32{kept}."
     best = exported.fastest
@@ -122,9 +121,10 @@ def _report(exported: "Exported") -> dict[str, Any]:
                 "written": result.written,
                 "times_as_fast": result.faster,
                 "layers": result.layers,
+                "spared": result.spared,
                 "rounds": [
                     {
-                        "float32_layers": sorted(each.kept),
+                        "spared_layers": sorted(each.kept),
                         "before": each.fall.before,
                         "after": each.fall.after,
                         "images": each.fall.images,

@@ -16,7 +16,7 @@ import torch
 
 from triscale.deploy.eager import eager_engine
 from triscale.deploy.export.formats import FORMATS, Calibration, Format
-from triscale.deploy.export.guard import LARGEST_DROP, MOST_TRIES, Round, guarded
+from triscale.deploy.export.guard import LARGEST_DROP, TRIES_BEFORE, Round, guarded
 from triscale.deploy.export.images import Int8Images, compared_images, int8_images
 from triscale.deploy.export.sensitivity import fragile_layers, rank_sensitivity
 from triscale.deploy.export.source import Runner, Source, in_batches
@@ -76,6 +76,8 @@ class Int8Result:
     """All tries, the accepted one last."""
     layers: int
     """How many could be rounded."""
+    spared: str
+    """What those have that were spared: float32, or 16 bits."""
     faster: float
     """Middle time in float32 over that in int8; where it is not above 1, float32 was kept."""
 
@@ -169,7 +171,7 @@ def export_model(
     or patterns; photographs of installed packages where there are none) may differ from torch's by `TOLERANCE`.
     All are timed beside each other and torch with `threads` threads. `batch` fixes the number of images of a graph.
 
-    With `int8`, a format that has it is written in int8 where that is measured to be faster; layers stay in float32
+    With `int8`, a format that has it is written in int8 where that is measured to be faster; layers are spared
     until accuracy falls by no more than is allowed.
 
     Raises ValueError for a format that does not exist, for files that do unless `overwrite`, and for packages that are
@@ -207,6 +209,7 @@ def export_model(
                     name=each.format.name,
                     rounds=each.rounds,
                     layers=len(each.format.int8_layers(work.source)),
+                    spared=each.format.spared,
                     faster=before / latencies[each.title].median_ms,
                 )
                 results.append(result)
@@ -292,16 +295,16 @@ def _write(work: _Work, format: Format, pictures: npt.NDArray[np.uint8]) -> _Can
 
 
 def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_drop: float) -> _Candidate:
-    """The network in int8, with as many layers in float32 as it takes."""
+    """The network in int8, with as many layers spared as it takes."""
     format, what = exact.format, f"{exact.format.name} in int8"
     assert format.quantise is not None
     module = work.source.module(torch.channels_last)
     layers = format.int8_layers(work.source)
-    tries = itertools.count()
+    tries, most = itertools.count(), TRIES_BEFORE + len(format.shares)
 
     def quantise(kept: frozenset[str]) -> _Candidate:
         number = next(tries)
-        work.tell(what, number, MOST_TRIES)
+        work.tell(what, number, most)
         folder = work.folder / f"{format.name}-{INT8}-{number}"
         folder.mkdir()
         path = folder / f"network{format.suffix}"
@@ -315,6 +318,7 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
         judged.judged,
         judged.labels,
         largest_drop=largest_drop,
+        shares=format.shares,
         fragile=fragile_layers(module.network).intersection(layers),
         rank_sensitivity=lambda: rank_sensitivity(
             module,
@@ -323,7 +327,7 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
             tell=lambda done, total: work.tell(f"which layers hurt {what}", done, total),
         ),
     )
-    work.tell(what, MOST_TRIES, MOST_TRIES)
+    work.tell(what, most, most)
     return replace(found.runner, rounds=found.rounds)
 
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from triscale.deploy.engine.extension import why_unavailable
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.packing import pack
 from triscale.deploy.engine.rounding import RoundedLayer, integer_layers, round_layers
+from triscale.deploy.export.guard import SHARES
 from triscale.deploy.export.sensitivity import weighted_layers
 from triscale.deploy.export.source import METADATA, Source
 from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
@@ -54,6 +55,10 @@ class Format:
     """Write the network in int8 to the second path; at the first it lies in float32. None where there is no int8."""
     int8_layers: Callable[[Source], Collection[str]] = _every_layer
     """Modules of the network that int8 can change."""
+    spared: str = "float32"
+    """What the layers have that int8 would hurt."""
+    shares: tuple[float, ...] = SHARES
+    """How many of the layers are spared, one try after another."""
     check_int8: Callable[[], None] = nncf_quantise.check_nncf
     """Raise ValueError where int8 lacks a package."""
 
@@ -149,6 +154,8 @@ def _needs_nothing() -> None:
     """Our own int8 comes with the engine."""
 
 
+_SHARES_OF_16_BITS: Final = (1 / 4, 1 / 2, 1.0)
+"""Sparing all is still much faster than float32."""
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
@@ -184,6 +191,8 @@ FORMATS: dict[str, Format] = {
             metadata=lambda path: NativeEngine.open(path).metadata(),
             quantise=_quantise_native,
             int8_layers=lambda source: integer_layers(source.model.network.spec),
+            spared="16 bits",
+            shares=_SHARES_OF_16_BITS,
             check_int8=_needs_nothing,
         ),
         Format(
@@ -195,6 +204,8 @@ FORMATS: dict[str, Format] = {
             metadata=lambda _: {},
             quantise=_quantise_c,
             int8_layers=lambda source: integer_layers(source.model.network.spec),
+            spared="16 bits",
+            shares=_SHARES_OF_16_BITS,
             check_int8=_needs_nothing,
         ),
     )

@@ -1,4 +1,4 @@
-"""Int8 only where it is measured to be harmless: how far answers fall, and what to keep in float32 to stop it.
+"""Int8 only where it is measured to be harmless: how far answers fall, and what to spare to stop it.
 
 Nothing here knows of any format: whoever can round a network to int8 but for some layers can be guarded.
 """
@@ -16,15 +16,15 @@ from triscale.deploy.export.source import Runner
 LARGEST_DROP: Final = 0.5
 """Points of accuracy that int8 may cost unless told otherwise."""
 SHARES: Final = (1 / 8, 1 / 4, 1 / 2)
-"""Of all layers, the most sensitive ones that are kept in float32, one try after another."""
-MOST_TRIES: Final = 2 + len(SHARES)
-"""With none kept, with the fragile ones, and with each share."""
+"""Of all layers, the most sensitive ones that are spared, one try after another."""
+TRIES_BEFORE: Final = 2
+"""Those with none spared and with the fragile ones, before each share."""
 
 Quantised = TypeVar("Quantised", bound=Runner)
 
 
 class Int8Refused(ValueError):
-    """Int8 costs more accuracy than is allowed, whatever is kept in float32."""
+    """Int8 costs more accuracy than is allowed, whichever layers are spared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Round:
     """One try."""
 
     kept: frozenset[str]
-    """Layers in float32."""
+    """Layers that were spared."""
     fall: Fall
 
 
@@ -69,7 +69,7 @@ class Guarded(Generic[Quantised]):
 
     @property
     def kept(self) -> frozenset[str]:
-        """Layers in float32."""
+        """Layers that were spared."""
         return self.rounds[-1].kept
 
     @property
@@ -100,10 +100,11 @@ def guarded(
     largest_drop: float = LARGEST_DROP,
     fragile: frozenset[str] = frozenset(),
     rank_sensitivity: Callable[[], Sequence[str]] = tuple,
+    shares: Sequence[float] = SHARES,
 ) -> Guarded[Quantised]:
     """The first of several int8 networks that costs at most `largest_drop` points on `images`.
 
-    `quantise` is given the layers to keep in float32: none, then those known to be `fragile`, then more and more of
+    `quantise` is given the layers to spare: none, then those known to be `fragile`, then more and more of
     the most sensitive ones, which `rank_sensitivity` puts first; it is asked only where that is needed. Accuracy is
     top-1 by `labels` (N,), or without them agreement with `reference`, the network in float32.
     Raises Int8Refused, with the figures, where every try costs more.
@@ -114,7 +115,7 @@ def guarded(
         raise ValueError("int8 cannot be judged without images")
     expected = _answers(reference, images)
     rounds: list[Round] = []
-    for kept in _tries(fragile, rank_sensitivity):
+    for kept in _tries(fragile, rank_sensitivity, shares):
         runner = quantise(kept)
         rounds.append(Round(kept, measure_fall(expected, _answers(runner, images), labels)))
         if rounds[-1].fall.points <= largest_drop + 1e-9:
@@ -122,7 +123,7 @@ def guarded(
     best = min(rounds, key=lambda each: each.fall.points)
     raise Int8Refused(
         f"int8 costs at least {best.fall.points:.2f} points, more than the {largest_drop:g} allowed: {best.fall}, "
-        f"with {len(best.kept)} layers kept in float32, the best of {len(rounds)} tries"
+        f"with {len(best.kept)} layers spared, the best of {len(rounds)} tries"
     )
 
 
@@ -131,11 +132,13 @@ def _answers(run: Runner, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64
     return answers
 
 
-def _tries(fragile: frozenset[str], rank_sensitivity: Callable[[], Sequence[str]]) -> Iterator[frozenset[str]]:
+def _tries(
+    fragile: frozenset[str], rank_sensitivity: Callable[[], Sequence[str]], shares: Sequence[float]
+) -> Iterator[frozenset[str]]:
     yield frozenset()
     if fragile:
         yield fragile
     ranked = rank_sensitivity()
-    for share in SHARES:
+    for share in shares:
         if count := math.ceil(share * len(ranked)):
             yield fragile | set(ranked[:count])
