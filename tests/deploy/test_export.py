@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from tests.deploy.engine.check import model_of
 from triscale.arch import NetworkSpec, square
 from triscale.arch.rows import conv, mbconv
 from triscale.deploy.eager import eager_engine
-from triscale.deploy.export import FORMATS, ExportMismatch, Int8Refused, export_model
+from triscale.deploy.engine.rounding import integer_layers
+from triscale.deploy.export import FORMATS, ExportMismatch, Int8, Int8Refused, export_model
 from triscale.deploy.export.formats import Run
 from triscale.deploy.export.guard import guarded
 from triscale.deploy.export.source import Source
@@ -47,6 +49,30 @@ def test_every_format_computes_the_same(model: Model, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         file.name for name, path in paths.items() for file in FORMATS[name].files(path)
     )
+
+
+@pytest.mark.parametrize("largest_drop", [0.0, 100.0])
+def test_our_engine_is_written_in_integers_where_they_are_faster(
+    model: Model, tmp_path: Path, largest_drop: float
+) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(12):
+        pixels = chance.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 32), Image.Resampling.BICUBIC).save(photographs / f"{number}.png")
+    path = tmp_path / "tiny.tripack"
+    try:
+        exported = export_model(model, {"native": path}, int8=Int8(images=str(photographs), largest_drop=largest_drop))
+    except Int8Refused:
+        assert largest_drop == 0.0
+        assert not path.exists()
+        return
+    (result,) = exported.int8
+    assert (result.layers, result.spared) == (len(integer_layers(SPEC)), "16 bits")
+    assert result.rounds[-1].fall.points <= largest_drop
+    precision = FORMATS["native"].metadata(path)["precision"]
+    assert precision == ("int8" if result.written else "float32")
 
 
 def test_a_mismatch_leaves_nothing_behind(model: Model, tmp_path: Path) -> None:

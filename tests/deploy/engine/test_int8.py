@@ -11,6 +11,7 @@ from tests.deploy.engine.check import INSTRUCTION_SETS, images_for, model_of
 from triscale.arch import Coefficients, Resolution, get_network, scale
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.rounding import RoundedLayer, integer_layers, round_layers
+from triscale.deploy.engine.sensitivity import rank_integers
 from triscale.models import Model, fold_batch_norms
 
 SMALL = ("efficientnet-b0", "efficientnet-lite0", "mobilenetv2", "resnet50")
@@ -136,3 +137,19 @@ def test_spread_errors_change_outputs_less_than_plain_rounding() -> None:
         errors = [float((inputs[name] @ (each - weight).T).square().sum()) for each in (ours, plain)]
         better += errors[0] < errors[1]
     assert better >= 0.8 * len(rounded)
+
+
+def test_layers_that_are_ranked_first_are_worth_more_bits() -> None:
+    model = small("efficientnet-lite0")
+    images = pictures(model, 4)
+    told: list[tuple[int, int]] = []
+    ranked = rank_integers(model, images, tell=lambda *done: told.append(done))
+    assert sorted(ranked) == sorted(integer_layers(model.network.spec))
+    assert told == [(number, len(ranked)) for number in range(len(ranked))]
+    exact = native_engine(model)(images)
+    half = len(ranked) // 2
+    errors = [
+        float((native_engine(model, rounded=round_layers(model, images, fine=fine))(images) - exact).square().mean())
+        for fine in (ranked[:half], ranked[-half:])
+    ]
+    assert errors[0] < errors[1]

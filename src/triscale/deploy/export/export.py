@@ -12,13 +12,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from triscale.deploy.eager import eager_engine
 from triscale.deploy.export.formats import FORMATS, Calibration, Format
 from triscale.deploy.export.guard import LARGEST_DROP, TRIES_BEFORE, Round, guarded
 from triscale.deploy.export.images import Int8Images, compared_images, int8_images
-from triscale.deploy.export.sensitivity import fragile_layers, rank_sensitivity
+from triscale.deploy.export.sensitivity import fragile_layers
 from triscale.deploy.export.source import Runner, Source, in_batches
 from triscale.deploy.export.timing import time_in_turns
 from triscale.deploy.latency import Latency, torch_threads
@@ -298,7 +297,6 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
     """The network in int8, with as many layers spared as it takes."""
     format, what = exact.format, f"{exact.format.name} in int8"
     assert format.quantise is not None
-    module = work.source.module(torch.channels_last)
     layers = format.int8_layers(work.source)
     tries, most = itertools.count(), TRIES_BEFORE + len(format.shares)
 
@@ -319,12 +317,11 @@ def _quantise(work: _Work, exact: _Candidate, judged: Int8Images, *, largest_dro
         judged.labels,
         largest_drop=largest_drop,
         shares=format.shares,
-        fragile=fragile_layers(module.network).intersection(layers),
-        rank_sensitivity=lambda: rank_sensitivity(
-            module,
+        fragile=fragile_layers(work.source.model.network).intersection(layers),
+        rank_sensitivity=lambda: format.rank(
+            work.source,
             judged.calibration[:RANKED],
-            among=layers,
-            tell=lambda done, total: work.tell(f"which layers hurt {what}", done, total),
+            lambda done, total: work.tell(f"which layers hurt {what}", done, total),
         ),
     )
     work.tell(what, most, most)

@@ -1,7 +1,7 @@
 """The formats that networks are exported to: a row each."""
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,9 @@ from triscale.deploy.engine.extension import why_unavailable
 from triscale.deploy.engine.native import NativeEngine, native_engine
 from triscale.deploy.engine.packing import pack
 from triscale.deploy.engine.rounding import RoundedLayer, integer_layers, round_layers
+from triscale.deploy.engine.sensitivity import rank_integers
 from triscale.deploy.export.guard import SHARES
-from triscale.deploy.export.sensitivity import weighted_layers
+from triscale.deploy.export.sensitivity import rank_sensitivity, weighted_layers
 from triscale.deploy.export.source import METADATA, Source
 from triscale.deploy.runtimes import nncf_quantise, onnx_export, onnx_runtime, openvino_runtime, torch_program
 
@@ -31,6 +32,14 @@ class Calibration:
     """uint8 (N, H, W, C); ranges of activations come from them."""
     kept: frozenset[str] = frozenset()
     """Modules of the network that int8 would hurt: they get 16 bits in our engine and float32 elsewhere."""
+
+
+Tell = Callable[[int, int], None]
+"""Told how much is done, and how much there is."""
+
+
+def _rank_in_torch(source: Source, images: npt.NDArray[np.uint8], tell: Tell) -> Sequence[str]:
+    return rank_sensitivity(source.module(torch.channels_last), images, tell=tell)
 
 
 def _every_layer(source: Source) -> Collection[str]:
@@ -57,6 +66,8 @@ class Format:
     """Modules of the network that int8 can change."""
     spared: str = "float32"
     """What the layers have that int8 would hurt."""
+    rank: Callable[[Source, npt.NDArray[np.uint8], Tell], Sequence[str]] = _rank_in_torch
+    """Its layers, those first that int8 hurts most on some images."""
     shares: tuple[float, ...] = SHARES
     """How many of the layers are spared, one try after another."""
     check_int8: Callable[[], None] = nncf_quantise.check_nncf
@@ -127,6 +138,10 @@ def _rounded(source: Source, calibration: Calibration) -> Mapping[str, RoundedLa
     return round_layers(source.model, calibration.images, fine=calibration.kept)
 
 
+def _rank_integers(source: Source, images: npt.NDArray[np.uint8], tell: Tell) -> Sequence[str]:
+    return rank_integers(source.model, images, tell=tell)
+
+
 def _quantise_native(source: Source, _written: Path, target: Path, calibration: Calibration) -> None:
     native_engine(source.model, rounded=_rounded(source, calibration)).save(target)
 
@@ -192,6 +207,7 @@ FORMATS: dict[str, Format] = {
             quantise=_quantise_native,
             int8_layers=lambda source: integer_layers(source.model.network.spec),
             spared="16 bits",
+            rank=_rank_integers,
             shares=_SHARES_OF_16_BITS,
             check_int8=_needs_nothing,
         ),
@@ -205,6 +221,7 @@ FORMATS: dict[str, Format] = {
             quantise=_quantise_c,
             int8_layers=lambda source: integer_layers(source.model.network.spec),
             spared="16 bits",
+            rank=_rank_integers,
             shares=_SHARES_OF_16_BITS,
             check_int8=_needs_nothing,
         ),

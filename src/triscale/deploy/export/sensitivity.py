@@ -1,6 +1,6 @@
 """Which layers suffer most from int8, found in torch, whatever the format."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,17 +28,12 @@ def rank_sensitivity(
     module: PixelNetwork,
     images: npt.NDArray[np.uint8],
     *,
-    among: Collection[str] | None = None,
     tell: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[str, ...]:
-    """Layers of `module.network`, first the one whose rounding alone changes the logits most (mean square).
-
-    With `among` only those it names are ranked.
-    """
+    """Layers of `module.network`, first the one whose rounding alone changes the logits most (mean square)."""
     pixels = torch.from_numpy(images)
     exact = module(pixels)
-    every = weighted_layers(module.network)
-    layers = {name: layer for name, layer in every.items() if among is None or name in among}
+    layers = weighted_layers(module.network)
     changes = {}
     for number, (name, layer) in enumerate(layers.items()):
         tell(number, len(layers))
