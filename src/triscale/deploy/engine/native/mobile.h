@@ -104,8 +104,8 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
   const int inner = static_cast<int>(step.in_channels);
   const float* const weights = place.program->at(step.weights) + std::ptrdiff_t{block} * inner * 16;
   const float* const bias = place.program->at(step.bias) + block * 16;
-  const Rounded rounded = rounded_pixels(step, place);
-  const RoundedWeights rounded_rows = rounded_weights(step, place);
+  const Rounded rounded = is_rounded(step) ? rounded_pixels(step, place) : Rounded{};
+  const RoundedWeights rounded_rows = is_rounded(step) ? rounded_weights(step, place) : RoundedWeights{};
   const int first = begin * stride > top ? begin * stride - top : 0;
   const int last = (end - 1) * stride - top + kernel < height ? (end - 1) * stride - top + kernel : height;
   int next = first, y = begin;

@@ -141,6 +141,7 @@ class Check {
     }
     need(!has(step, kScaled) || (step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1), "settings");
     const bool plain = step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1;
+    need(is_rounded(step) || (step.levels == 0 && step.rounding == 0), "settings");
     need(!is_rounded(step) || plain || step.kind == Kind::kExpandDepthwise, "settings");
     switch (step.kind) {
       case Kind::kImage:
