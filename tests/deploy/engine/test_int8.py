@@ -42,12 +42,18 @@ def rounded_in_torch(model: Model, rounded: dict[str, RoundedLayer], images: Ten
         convolution.weight.data = weight[:, :, None, None]
 
         def hook(
-            _: nn.Module, inputs: tuple[Tensor], balance: Tensor = balance, levels: int = layer.levels
+            _: nn.Module,
+            inputs: tuple[Tensor],
+            balance: Tensor = balance,
+            levels: int = layer.levels,
+            unit: float | None = layer.unit,
         ) -> tuple[Tensor]:
             values = inputs[0] * balance[:, None, None]
+            if unit is not None:
+                return ((values / unit).round().clamp(0, levels) * unit,)
             low, high = values.amin(1, True).clamp_max(0), values.amax(1, True).clamp_min(0)
-            unit = ((high - low) / levels).clamp_min(1e-30)
-            return (((values - low) / unit).round() * unit + low,)
+            scale = ((high - low) / levels).clamp_min(1e-30)
+            return (((values - low) / scale).round() * scale + low,)
 
         convolution.register_forward_pre_hook(hook)
     with torch.inference_mode():

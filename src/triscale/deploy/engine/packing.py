@@ -15,16 +15,16 @@ import numpy.typing as npt
 import torch
 
 from triscale.arch.codec import encode, spec_to_json
-from triscale.arch.spec import NetworkSpec, Resolution
+from triscale.arch.spec import Activation, NetworkSpec, Resolution
 from triscale.deploy.engine.arena import BLOCK, Arena, place_maps
-from triscale.deploy.engine.rounding import RoundedLayer
+from triscale.deploy.engine.rounding import RoundedLayer, stored_inputs
 from triscale.deploy.engine.steps import ACTIVATIONS, Flag, Kind, Map, Step, steps_of
 from triscale.models.card import ModelCard
 from triscale.models.files import Model
 from triscale.models.fold import fold_batch_norms
 
 MAGIC: Final = b"TRIPACK\n"
-VERSION: Final = 2
+VERSION: Final = 3
 HEADER = struct.Struct("<8s6I3QI68x")
 STEP = struct.Struct("<16I8Q")
 ALIGNMENT: Final = 64
@@ -96,19 +96,37 @@ class _Blob:
 
 def _add_rounded(layer: RoundedLayer, blob: _Blob) -> tuple[int, int]:
     """Offsets of integer weights, and of the numbers that give them their size."""
-    totals = layer.weights.sum(1, dtype=np.int64) * layer.scale.astype(np.float64)
-    numbers = (layer.scale, totals.astype(np.float32), layer.balance)
+    scale = layer.scale.astype(np.float64)
+    totals = layer.weights.sum(1, dtype=np.int64) * scale
+    numbers = ((scale * (layer.unit or 1)).astype(np.float32), totals.astype(np.float32), layer.balance)
     return blob.add(_terms_inside(layer.weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
 
 
+def _add_storing(step: Step, weights: Floats, bias: Floats, reader: RoundedLayer, blob: _Blob) -> tuple[int, int]:
+    """Offsets of depthwise weights whose outputs are what `reader` takes as integers, and of bias and ceilings."""
+    assert reader.unit is not None
+    factors = (reader.balance.astype(np.float64) / reader.unit).astype(np.float32)
+    most = 6 * factors if step.after is Activation.RELU6 else np.full_like(factors, np.inf)
+    ceilings = np.minimum(most, np.float32(reader.levels))
+    return (
+        blob.add(_depthwise(weights * factors[:, None, None, None])),
+        blob.add(np.concatenate([_padded(bias * factors), _padded(ceilings)])),
+    )
+
+
 def _step_weights(
-    step: Step, state: Weights, rounded: Mapping[str, RoundedLayer], card: ModelCard, blob: _Blob
+    step: Step,
+    state: Weights,
+    layer: RoundedLayer | None,
+    reader: RoundedLayer | None,
+    card: ModelCard,
+    blob: _Blob,
 ) -> tuple[int, int, int, int, int]:
     """Offsets of weights, bias, second weights, second bias, and of what integers need."""
     first = second = (0, 0)
     rounding = 0
-    if step.weights in rounded:
-        weights_at, rounding = _add_rounded(rounded[step.weights], blob)
+    if layer is not None:
+        weights_at, rounding = _add_rounded(layer, blob)
         first = weights_at, blob.add(_padded(state[f"{step.weights}.bias"]))
     elif step.weights:
         weights, bias = state[f"{step.weights}.weight"], state[f"{step.weights}.bias"]
@@ -118,11 +136,14 @@ def _step_weights(
         first = blob.add(_outputs_inside(inner)), blob.add(_padded(bias))
     if step.weights2:
         weights, bias = state[f"{step.weights2}.weight"], state[f"{step.weights2}.bias"]
-        dense = step.kind is Kind.EXCITE
-        second = (
-            blob.add(_outputs_inside(_by_taps(weights)) if dense else _depthwise(weights)),
-            blob.add(_padded(bias)),
-        )
+        if reader is not None:
+            second = _add_storing(step, weights, bias, reader, blob)
+        else:
+            dense = step.kind is Kind.EXCITE
+            second = (
+                blob.add(_outputs_inside(_by_taps(weights)) if dense else _depthwise(weights)),
+                blob.add(_padded(bias)),
+            )
     if step.kind in (Kind.IMAGE, Kind.STEM):
         mean, std = (np.asarray(values, np.float64) for values in (card.preprocessing.mean, card.preprocessing.std))
         scale, shift = 1 / (255 * std), -mean / std
@@ -130,13 +151,23 @@ def _step_weights(
     return *first, *second, rounding
 
 
-def _integer_flag(layer: RoundedLayer | None) -> Flag:
-    if layer is None:
-        return Flag(0)
-    return Flag.INT8 if layer.weights.dtype == np.int8 else Flag.INT16
+def _integer_flags(layer: RoundedLayer | None, reader: RoundedLayer | None) -> Flag:
+    flags = Flag(0)
+    if layer is not None:
+        flags |= Flag.INT8 if layer.weights.dtype == np.int8 else Flag.INT16
+        flags |= Flag.STORED if layer.unit is not None else Flag(0)
+    if reader is not None:
+        flags |= Flag.STORES_8 if reader.weights.dtype == np.int8 else Flag.STORES_16
+    return flags
 
 
-def _pack_step(step: Step, arena: Arena, layer: RoundedLayer | None, offsets: tuple[int, int, int, int, int]) -> bytes:
+def _pack_step(
+    step: Step,
+    arena: Arena,
+    layer: RoundedLayer | None,
+    reader: RoundedLayer | None,
+    offsets: tuple[int, int, int, int, int],
+) -> bytes:
     def place(of: Map | None) -> int:
         return 0 if of is None else arena.offsets[of.number]
 
@@ -154,7 +185,7 @@ def _pack_step(step: Step, arena: Arena, layer: RoundedLayer | None, offsets: tu
         step.in_shape.width,
         step.out_shape.height,
         step.out_shape.width,
-        step.flags | _integer_flag(layer),
+        step.flags | _integer_flags(layer, reader),
         0 if layer is None else layer.levels,
         place(step.input),
         place(step.output),
@@ -199,9 +230,11 @@ def pack(
     arena = place_maps(steps)
     state = {name: tensor.float().cpu().numpy() for name, tensor in network.state_dict().items()}
     blob = _Blob()
+    readers = {before.name: rounded.get(step.weights) for before, step in stored_inputs(steps)}
     packed_steps = b"".join(
-        _pack_step(step, arena, rounded.get(step.weights), _step_weights(step, state, rounded, card, blob))
+        _pack_step(step, arena, layer, reader, _step_weights(step, state, layer, reader, card, blob))
         for step in steps
+        for layer, reader in [(rounded.get(step.weights), readers.get(step.name))]
     )
     description = _description(spec, card, steps, rounded)
     body = b"".join((packed_steps, *blob.parts, description))

@@ -1,8 +1,9 @@
 """Weights of 1x1 convolutions rounded to 8 or 16 bits, by what the network's inputs are on real images."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from triscale.arch.spec import NetworkSpec
-from triscale.deploy.engine.steps import Kind, Step, steps_of
+from triscale.arch.spec import Activation, NetworkSpec
+from triscale.deploy.engine.steps import Flag, Kind, Step, steps_of
 from triscale.models.files import Model
 from triscale.models.fold import fold_batch_norms
 from triscale.models.inputs import Normalise
@@ -44,6 +45,8 @@ class RoundedLayer:
     """(inputs,); inputs are multiplied by it before they are rounded, lest one drown in another's range."""
     levels: int
     """The largest integer that an input of a pixel becomes; the smallest is 0."""
+    unit: float | None = None
+    """What 1 stands for in balanced inputs that are written as integers; else every pixel has a range of its own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,25 @@ def has_integers(step: Step) -> bool:
     return plain or step.kind is Kind.EXPAND_DEPTHWISE
 
 
+def stored_inputs(steps: Sequence[Step]) -> Iterator[tuple[Step, Step]]:
+    """Depthwise steps whose output nothing but the 1x1 convolution next to them reads, and that convolution.
+
+    Their activation leaves nothing below 0, so they can write integers from 0 up.
+    """
+    for before, step in pairwise(steps):
+        readers = sum(before.output in (each.input, each.residual) for each in steps)
+        if (
+            before.kind in (Kind.DEPTHWISE, Kind.EXPAND_DEPTHWISE)
+            and before.after in (Activation.RELU, Activation.RELU6)
+            and step.kind is Kind.CONV
+            and has_integers(step)
+            and not step.flags & Flag.SCALED
+            and step.input == before.output
+            and readers == 1
+        ):
+            yield before, step
+
+
 def integer_layers(spec: NetworkSpec) -> tuple[str, ...]:
     """Names of the convolutions of `spec` that the engine has in integers."""
     return tuple(step.weights for step in steps_of(spec) if has_integers(step))
@@ -69,7 +91,8 @@ def integer_layers(spec: NetworkSpec) -> tuple[str, ...]:
 def round_layers(model: Model, images: npt.NDArray[np.uint8], *, fine: Collection[str] = ()) -> dict[str, RoundedLayer]:
     """Every 1x1 convolution of `model` that the engine has in integers, rounded for `images`.
 
-    Those named `fine` get 16 bits, half as fast and hardly worse than float32; the others 8.
+    Those named `fine` get 16 bits, half as fast and hardly worse than float32; the others 8. Where a depthwise step
+    writes the inputs as integers, the largest ones on `images` set their range; other pixels have ranges of their own.
     `images` are uint8 (N, H, W, C), prepared as the model's card says. Each weight's rounding error is spread over the
     weights of its row that are yet to be rounded, in the way that changes the outputs on these images least (optimal
     brain quantisation; Frantar et al. 2022, arXiv:2210.17323). Raises ValueError without images.
@@ -82,7 +105,11 @@ def round_layers(model: Model, images: npt.NDArray[np.uint8], *, fine: Collectio
     with _watched(convolutions) as moments:
         for begin in range(0, len(images), _BATCH):
             network(normalise(torch.from_numpy(images[begin : begin + _BATCH])))
-    return {name: _round_layer(each, moments[name], fine=name in fine) for name, each in convolutions.items()}
+    stored = {step.weights for _, step in stored_inputs(steps_of(network.spec))}
+    return {
+        name: _round_layer(each, moments[name], fine=name in fine, stored=name in stored)
+        for name, each in convolutions.items()
+    }
 
 
 @contextmanager
@@ -109,7 +136,7 @@ def _watched(convolutions: Mapping[str, nn.Module]) -> Iterator[dict[str, _Momen
             handle.remove()
 
 
-def _round_layer(convolution: nn.Module, moments: _Moments, *, fine: bool) -> RoundedLayer:
+def _round_layer(convolution: nn.Module, moments: _Moments, *, fine: bool, stored: bool) -> RoundedLayer:
     largest, levels = (LARGEST_16, INPUT_LEVELS_16) if fine else (LARGEST_8, INPUT_LEVELS_8)
     weight = convolution.get_parameter("weight").double().flatten(1).numpy()
     balance = _balance(weight, moments.largest)
@@ -117,11 +144,13 @@ def _round_layer(convolution: nn.Module, moments: _Moments, *, fine: bool) -> Ro
     scale = np.maximum(np.abs(weight).max(1), _TINY) / largest
     rounded = _rounded_rows(weight / scale[:, None], second, largest=largest)
     heaviest = max(1, int(np.abs(rounded).sum(1).max()))
+    levels = min(levels, _LARGEST_SUM // heaviest)
     return RoundedLayer(
         rounded.astype(np.int16) if fine else rounded.astype(np.int8),
         scale.astype(np.float32),
         balance.astype(np.float32),
-        min(levels, _LARGEST_SUM // heaviest),
+        levels,
+        max(float((moments.largest * balance).max()), _TINY) / levels if stored else None,
     )
 
 

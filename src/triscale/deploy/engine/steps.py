@@ -54,6 +54,9 @@ class Flag(IntFlag):
     SUMMED = 4
     INT8 = 8
     INT16 = 16
+    STORED = 32
+    STORES_8 = 64
+    STORES_16 = 128
 
 
 _NONE = Flag(0)

@@ -38,6 +38,23 @@ TRISCALE_INLINE void activate_all(Vec (&x)[U]) {
   });
 }
 
+// Where an activation cuts values off; it does nothing else, unless it is SiLU.
+struct Bounds {
+  float least = -__builtin_inff();
+  float most = __builtin_inff();
+
+  TRISCALE_INLINE Vec clamp(Vec x) const { return minimum(splat(most), maximum(splat(least), x)); }  // keeps NaN
+};
+
+inline Bounds bounds_of(std::uint32_t activation) {
+  if (activation == kRelu) return {0.0f};
+  if (activation == kRelu6) return {0.0f, 6.0f};
+  return {};
+}
+
+// What is left of an activation behind its bounds.
+inline int beyond_bounds(std::uint32_t activation) { return activation == kSilu ? kSilu : kIdentity; }
+
 // What follows the sums of a product: after(activation(x) + residual).
 struct Finish {
   int activation = 0;

@@ -1,7 +1,7 @@
 // Depthwise convolution, a row of outputs at a time.
 #pragma once
 
-#include "tile.h"
+#include "rounded.h"
 
 namespace ISA {
 namespace {
@@ -18,11 +18,18 @@ struct Window {
   int begin, end, kernel, stride;
   const float* weights;  // [kernel][kernel][16]
   const float* bias;
+  Bounds bounds;          // of outputs that are floats
+  const float* ceilings;  // of those that are integers; they are at least 0
 };
 
+// What an output is written as, and the bytes of one block of one pixel.
+enum class Form { kFloats, kBytes, kWords };
+
+constexpr int bytes_of(Form form) { return form == Form::kFloats ? 64 : form == Form::kBytes ? 16 : 32; }
+
 // M outputs, S pixels of the input apart; `at` is the first one's first column, left..right the taps that lie on the map.
-template <int M, int S>
-void depthwise_tile(const Window& window, std::ptrdiff_t at, int left, int right, float* out) {
+template <Form F, int M, int S>
+void depthwise_tile(const Window& window, std::ptrdiff_t at, int left, int right, std::uint8_t* out) {
   for (int s = 0; s < kSub; ++s) {
     Vec sum[M];
     const Vec start = load(window.bias + s * W);
@@ -37,34 +44,42 @@ void depthwise_tile(const Window& window, std::ptrdiff_t at, int left, int right
         });
       }
     }
+    const Vec ceiling = F == Form::kFloats ? Vec{} : load(window.ceilings + s * W);
     unrolled<M>([&](auto m) __attribute__((always_inline)) {
-      store(out + decltype(m)::value * 16 + s * W, sum[decltype(m)::value]);
+      constexpr int i = decltype(m)::value;
+      std::uint8_t* const to = out + i * bytes_of(F) + s * W * (bytes_of(F) / 16);
+      if constexpr (F == Form::kFloats)
+        store(reinterpret_cast<float*>(to), window.bounds.clamp(sum[i]));
+      else
+        store_rounded<F == Form::kWords>(to, minimum(ceiling, maximum(sum[i], Vec{})));
     });
   }
 }
 
-using DepthwiseTile = void (*)(const Window& window, std::ptrdiff_t at, int left, int right, float* out);
+using DepthwiseTile = void (*)(const Window& window, std::ptrdiff_t at, int left, int right, std::uint8_t* out);
 
 struct DepthwiseTable {
   DepthwiseTile at[2][kLongest] = {};  // [stride - 1][outputs - 1]
 };
 
+template <Form F>
 constexpr DepthwiseTable kDepthwiseTiles = [] {
   DepthwiseTable table;
   unrolled<kLongest>([&](auto m) {
     constexpr int count = decltype(m)::value;
-    table.at[0][count] = depthwise_tile<count + 1, 1>;
-    table.at[1][count] = depthwise_tile<count + 1, 2>;
+    table.at[0][count] = depthwise_tile<F, count + 1, 1>;
+    table.at[1][count] = depthwise_tile<F, count + 1, 2>;
   });
   return table;
 }();
 
 // `count` outputs from rows of `width` pixels, `pad` columns of zeros before them and as many as needed behind.
-inline void depthwise_row(const Window& window, int width, int pad, int count, float* out) {
+template <Form F>
+inline void depthwise_row(const Window& window, int width, int pad, int count, std::uint8_t* out) {
   const int stride = window.stride, kernel = window.kernel;
   const auto edge = [&](int x) {
     const int at = x * stride - pad, left = at < 0 ? -at : 0;
-    depthwise_tile<1, 1>(window, at, left, at + kernel > width ? width - at : kernel, out + x * 16);
+    depthwise_tile<F, 1, 1>(window, at, left, at + kernel > width ? width - at : kernel, out + x * bytes_of(F));
   };
   int begin = (pad + stride - 1) / stride;
   if (begin > count) begin = count;
@@ -73,11 +88,11 @@ inline void depthwise_row(const Window& window, int width, int pad, int count, f
   for (int x = 0; x < begin; ++x) edge(x);
   const int most = stride <= 2 ? kLongest : 1;
   const int parts = (end - begin + most - 1) / most;
-  const DepthwiseTile* const tiles = kDepthwiseTiles.at[stride == 2];
+  const DepthwiseTile* const tiles = kDepthwiseTiles<F>.at[stride == 2];
   for (int part = 0; part < parts; ++part) {
     const int x = begin + static_cast<int>(part_begin(end - begin, parts, part));
     const int next = begin + static_cast<int>(part_begin(end - begin, parts, part + 1));
-    tiles[next - x - 1](window, std::ptrdiff_t{x} * stride - pad, 0, kernel, out + x * 16);
+    tiles[next - x - 1](window, std::ptrdiff_t{x} * stride - pad, 0, kernel, out + x * bytes_of(F));
   }
   for (int x = end; x < count; ++x) edge(x);
 }

@@ -2,22 +2,16 @@
 //
 // A pixel x becomes q = round((x * balance - low) / scale) in 0..levels, with the low and the scale of that pixel alone, so
 // that sum(w * x) = scale * sum(w' * q) + low * sum(w') for the weights w' = w / balance that were rounded beforehand.
+// Where a depthwise convolution wrote the integers itself, one range serves all pixels and is part of the weights' scale.
 #pragma once
 
 #include "product.h"
+#include "rounded.h"
 
 namespace ISA {
 namespace {
 
 constexpr std::ptrdiff_t kPixelsAtOnce = 64;  // of a map that are rounded as one item
-
-// Pixels of a map as integers, [pixel][stride in bytes], and what those of each stand for.
-struct Rounded {
-  std::uint8_t* values;
-  std::ptrdiff_t stride;
-  float* scale;
-  float* low;
-};
 
 // Weights of a product: [outputs / 16][inputs / 4][16][4] of 8 bits, or [outputs / 16][inputs / 2][16][2] of 16.
 struct RoundedWeights {
@@ -26,6 +20,7 @@ struct RoundedWeights {
   const float* bias;
   const float* scale;   // of a unit, for each output
   const float* total;   // of the row, for each output
+  Bounds bounds;        // of an output
   const float* balance; // for each input
 
   std::ptrdiff_t block_bytes() const { return std::ptrdiff_t{terms} * 64; }
@@ -41,14 +36,23 @@ inline RoundedWeights rounded_weights(const Step& step, const Place& place) {
           place.program->at(step.bias),
           numbers,
           numbers + outputs,
+          bounds_of(step.activation),
           numbers + 2 * outputs};
 }
 
+constexpr float kOne = 1.0f, kZero = 0.0f;
+
+// Behind the integers of a map that is rounded pixel by pixel: the scales, then the lows.
+inline float* ranges_of(const Step& step, const Place& place) {
+  return place.padded + blocks_of(step.in_channels) * pixels_in(step) * pixel_bytes(in_16_bits(step)) / 4;
+}
+
 inline Rounded rounded_pixels(const Step& step, const Place& place) {
-  const std::ptrdiff_t stride = std::ptrdiff_t{blocks_of(step.in_channels)} * (in_16_bits(step) ? 32 : 16);
-  const std::ptrdiff_t pixels = pixels_in(step);
-  float* const behind = place.padded + pixels * stride / 4;
-  return {reinterpret_cast<std::uint8_t*>(place.padded), stride, behind, behind + pixels};
+  const std::ptrdiff_t pixels = pixels_in(step), plane = pixels * pixel_bytes(in_16_bits(step));
+  if (has(step, triscale::kStored))
+    return {reinterpret_cast<std::uint8_t*>(place.arena + step.input), plane, &kOne, &kZero, 0};
+  const float* const behind = ranges_of(step, place);
+  return {reinterpret_cast<std::uint8_t*>(place.padded), plane, behind, behind + pixels, 1};
 }
 
 // sum + the four products of bytes in each lane: inputs without a sign, weights with one.
@@ -94,29 +98,33 @@ TRISCALE_INLINE IntVec splat_bytes(const void* from) {
 // MR pixels, the first one number `pixel`, by NV blocks of outputs.
 template <bool Wide, int NV, int MR>
 void integer_tile(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights& weights, int block, float* out,
-               std::ptrdiff_t out_plane) {
+                  std::ptrdiff_t out_plane) {
+  constexpr int kPixel = pixel_bytes(Wide);
   const std::int8_t* weight = weights.values + block * weights.block_bytes();
-  const std::ptrdiff_t next_block = weights.block_bytes(), stride = in.stride;
-  const std::uint8_t* value = in.values + pixel * stride;
+  const std::ptrdiff_t next_block = weights.block_bytes();
+  const std::uint8_t* first = in.values + pixel * kPixel;
   IntVec sum[NV * kSub][MR];
   unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
     unrolled<MR>([&](auto m) __attribute__((always_inline)) { sum[decltype(n)::value][decltype(m)::value] = IntVec{}; });
   });
-  for (const std::int8_t* const end = weight + next_block; weight != end; weight += 64, value += 4) {
-    IntVec factor[NV * kSub];
-    unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
-      constexpr int v = decltype(n)::value;
-      factor[v] = load_bytes(weight + v / kSub * next_block + v % kSub * W * 4);
-      if (v % kSub == 0) __builtin_prefetch(weight + v / kSub * next_block + kAhead * 64);
-    });
-    unrolled<MR>([&](auto m) __attribute__((always_inline)) {
-      const IntVec input = splat_bytes(value + decltype(m)::value * stride);
+  for (int rest = weights.terms * 4; rest > 0; rest -= kPixel, first += in.plane) {
+    const std::uint8_t* const end = first + (rest < kPixel ? rest : kPixel);
+    for (const std::uint8_t* value = first; value != end; value += 4, weight += 64) {
+      IntVec factor[NV * kSub];
       unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
         constexpr int v = decltype(n)::value;
-        IntVec& total = sum[v][decltype(m)::value];
-        total = Wide ? dot2(total, input, factor[v]) : dot4(total, input, factor[v]);
+        factor[v] = load_bytes(weight + v / kSub * next_block + v % kSub * W * 4);
+        if (v % kSub == 0) __builtin_prefetch(weight + v / kSub * next_block + kAhead * 64);
       });
-    });
+      unrolled<MR>([&](auto m) __attribute__((always_inline)) {
+        const IntVec input = splat_bytes(value + decltype(m)::value * kPixel);
+        unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
+          constexpr int v = decltype(n)::value;
+          IntVec& total = sum[v][decltype(m)::value];
+          total = Wide ? dot2(total, input, factor[v]) : dot4(total, input, factor[v]);
+        });
+      });
+    }
   }
   unrolled<NV * kSub>([&](auto n) __attribute__((always_inline)) {
     constexpr int v = decltype(n)::value;
@@ -125,9 +133,9 @@ void integer_tile(const Rounded& in, std::ptrdiff_t pixel, const RoundedWeights&
     const Vec total = load(weights.total + output);
     unrolled<MR>([&](auto m) __attribute__((always_inline)) {
       const Vec whole = __builtin_convertvector(sum[v][decltype(m)::value], Vec) * scale;
-      const std::ptrdiff_t at = pixel + decltype(m)::value;
+      const std::ptrdiff_t at = (pixel + decltype(m)::value) * in.apart;
       store(out + v / kSub * out_plane + decltype(m)::value * 16 + v % kSub * W,
-            bias + splat(in.low[at]) * total + splat(in.scale[at]) * whole);
+            weights.bounds.clamp(bias + splat(in.low[at]) * total + splat(in.scale[at]) * whole));
     });
   });
 }
@@ -153,24 +161,6 @@ inline const TileTable<IntegerTile>& integer_tiles(const Step& step) {
 
 // ---- Rounding of inputs.
 
-template <bool Wide>
-TRISCALE_INLINE void store_rounded(std::uint8_t* to, Vec value) {
-#if defined(__AVX512F__)
-  const __m512i whole = _mm512_cvtps_epi32(value);
-  if constexpr (Wide)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtusepi32_epi16(whole));
-  else
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(whole));
-#else
-  const Vec shifted = value + splat(12582912.0f);  // 1.5 * 2^23: the integer is in the low bits
-  const IntVec whole = reinterpret_cast<IntVec>(shifted) & 0xffff;
-  for (int lane = 0; lane < W; ++lane) {
-    const std::uint16_t now = static_cast<std::uint16_t>(whole[lane]);
-    std::memcpy(to + lane * (Wide ? 2 : 1), &now, Wide ? 2 : 1);  // the low byte comes first
-  }
-#endif
-}
-
 TRISCALE_INLINE float least(Vec value) {
 #if defined(__AVX512F__)
   return _mm512_reduce_min_ps(value);
@@ -189,8 +179,8 @@ inline int rounding_items(const Step& step) {
 // squeeze-and-excitation, or null.
 template <bool Wide, int P>
 inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, const float* balance, const float* factors,
-                         float levels, std::ptrdiff_t pixel, const Rounded& to) {
-  constexpr int kBytes = Wide ? 2 : 1;
+                         float levels, std::ptrdiff_t pixel, const Rounded& to, float* ranges) {
+  constexpr int kPixel = pixel_bytes(Wide);
   const auto balance_of = [&](int channel) __attribute__((always_inline)) {
     return factors ? load(balance + channel) * load(factors + channel) : load(balance + channel);
   };
@@ -211,19 +201,20 @@ inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, cons
     constexpr int i = decltype(p)::value;
     const float begin = least(low[i]), range = -least(-high[i]) - begin;
     const float unit = range > 1e-30f ? range / levels : 1.0f;
-    to.scale[pixel + i] = unit;
-    to.low[pixel + i] = begin;
+    ranges[pixel + i] = unit;
+    ranges[plane / 16 + pixel + i] = begin;
     inverse[i] = splat(1.0f / unit);
     shift[i] = splat(-begin / unit);
   });
   from = in + pixel * 16;
-  std::uint8_t* bytes = to.values + pixel * to.stride;
-  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += 16 * kBytes)
+  std::uint8_t* bytes = to.values + pixel * kPixel;
+  for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += to.plane)
     for (int s = 0; s < 16; s += W) {
       const Vec balanced = balance_of(channel + s);
       unrolled<P>([&](auto p) __attribute__((always_inline)) {
         constexpr int i = decltype(p)::value;
-        store_rounded<Wide>(bytes + i * to.stride + s * kBytes, load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
+        store_rounded<Wide>(bytes + i * kPixel + s * (kPixel / 16),
+                            load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
       });
     }
 }
@@ -239,10 +230,11 @@ inline void round_item(const Step& step, int item, const Place& place) {
   const std::ptrdiff_t end = first + (rest < kPixelsAtOnce ? rest : kPixelsAtOnce);
   const int blocks = blocks_of(step.in_channels);
   const float levels = static_cast<float>(step.levels);
+  float* const ranges = ranges_of(step, place);
   std::ptrdiff_t pixel = first;
   for (; pixel + kTogether <= end; pixel += kTogether)
-    round_pixels<Wide, kTogether>(in, plane, blocks, balance, factors, levels, pixel, to);
-  for (; pixel < end; ++pixel) round_pixels<Wide, 1>(in, plane, blocks, balance, factors, levels, pixel, to);
+    round_pixels<Wide, kTogether>(in, plane, blocks, balance, factors, levels, pixel, to, ranges);
+  for (; pixel < end; ++pixel) round_pixels<Wide, 1>(in, plane, blocks, balance, factors, levels, pixel, to, ranges);
 }
 
 inline void rounding_work(const Step& step, int item, const Place& place) {
@@ -252,7 +244,8 @@ inline void rounding_work(const Step& step, int item, const Place& place) {
 inline void conv_integers(const Step& step, int item, const Place& place) {
   const Rounded in = rounded_pixels(step, place);
   const RoundedWeights weights = rounded_weights(step, place);
-  const Destination destination = conv_destination(step, place);
+  Destination destination = conv_destination(step, place);
+  destination.how.activation = beyond_bounds(step.activation);
   const TileTable<IntegerTile>& tiles = integer_tiles(step);
   product_tiles(conv_cut(step, place.threads), item, destination,
                 [&](int block, int blocks, std::ptrdiff_t pixel, int count) {

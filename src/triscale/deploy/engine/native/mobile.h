@@ -9,8 +9,10 @@ namespace {
 
 constexpr int kLargestKernel = 63;
 
-// Rows of the widened map that are made at a time: enough pixels for whole tiles, few enough for L1.
+// Rows of the widened map that are made at a time: enough pixels for whole tiles, few enough for L1. Products of
+// integers, whose weights take a quarter, go straight to their row.
 inline int rows_at_once(const Step& step) {
+  if (is_rounded(step)) return 1;
   const std::uint32_t rows = (kRun + step.in_width - 1) / step.in_width;
   return static_cast<int>(rows < step.in_height ? rows : step.in_height);
 }
@@ -33,7 +35,7 @@ inline Bands bands_of(const Step& step, int threads) {
   return bands;
 }
 
-inline int depthwise_phases(const Step& step) { return is_rounded(step) ? 2 : 1; }
+inline int depthwise_phases(const Step& step) { return needs_rounding(step) ? 2 : 1; }
 
 inline int depthwise_items(const Step& step, int phase, const Place& place) {
   if (phase + 1 < depthwise_phases(step)) return rounding_items(step);
@@ -46,6 +48,7 @@ inline std::size_t ring_floats(const Step& step) {
 }
 
 inline std::size_t wide_floats(const Step& step) {
+  if (is_rounded(step)) return 0;
   return std::size_t(rows_at_once(step)) * (std::size_t{step.in_width} * 16);
 }
 
@@ -68,10 +71,19 @@ inline void depthwise_out(const Step& step, int block, int y, int width, int pad
                       kernel,
                       static_cast<int>(step.stride),
                       place.program->at(step.weights2) + std::ptrdiff_t{block} * kernel * kernel * 16,
-                      place.program->at(step.bias2) + block * 16};
-  float* const out = place.arena + step.output + (block * pixels_out(step) + std::ptrdiff_t{y} * count) * 16;
-  depthwise_row(window, width, pad, count, out);
-  if (step.after != kIdentity || sums) finish({static_cast<int>(step.after), 0}, out, out, count, nullptr, sums);
+                      place.program->at(step.bias2) + block * 16,
+                      bounds_of(step.after),
+                      place.program->at(step.bias2) + (blocks_of(step.out_channels) + block) * 16};
+  const std::ptrdiff_t pixel = block * pixels_out(step) + std::ptrdiff_t{y} * count;
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(place.arena + step.output);
+  if (has(step, triscale::kStores8))
+    return depthwise_row<Form::kBytes>(window, width, pad, count, bytes + pixel * bytes_of(Form::kBytes));
+  if (has(step, triscale::kStores16))
+    return depthwise_row<Form::kWords>(window, width, pad, count, bytes + pixel * bytes_of(Form::kWords));
+  depthwise_row<Form::kFloats>(window, width, pad, count, bytes + pixel * bytes_of(Form::kFloats));
+  float* const out = place.arena + step.output + pixel * 16;
+  const int left = beyond_bounds(step.after);
+  if (left != kIdentity || sums) finish({left, 0}, out, out, count, nullptr, sums);
 }
 
 // The rows of one band of one group, from the map as it is.
@@ -81,6 +93,19 @@ inline void depthwise_band(const Step& step, int block, int begin, int end, cons
   for (int y = begin; y < end; ++y)
     depthwise_out(step, block, y, static_cast<int>(width), static_cast<int>(step.pad_left), place, sums,
                   [&](int row) { return in + row * width * 16; });
+}
+
+// One row of the widened map by integers, for `blocks` blocks.
+inline void widened_row(const Step& step, int block, int blocks, int row, const Place& place, float* out,
+                        std::ptrdiff_t plane) {
+  const Rounded in = rounded_pixels(step, place);
+  const RoundedWeights weights = rounded_weights(step, place);
+  const TileTable<IntegerTile>& tiles = integer_tiles(step);
+  const std::ptrdiff_t width = step.in_width;
+  tiles_of(kTallest, 0, width, 0, blocks, {out, plane, nullptr, {beyond_bounds(step.activation), 0}},
+           [&](std::ptrdiff_t pixel, int count) {
+             tiles.at[blocks - 1][count - 1](in, row * width + pixel, weights, block, out + pixel * 16, plane);
+           });
 }
 
 // The same for `blocks` blocks of a map that is made from a narrower one on the way, a few rows at a time. A ring keeps
@@ -104,19 +129,13 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
   const int inner = static_cast<int>(step.in_channels);
   const float* const weights = place.program->at(step.weights) + std::ptrdiff_t{block} * inner * 16;
   const float* const bias = place.program->at(step.bias) + block * 16;
-  const Rounded rounded = is_rounded(step) ? rounded_pixels(step, place) : Rounded{};
-  const RoundedWeights rounded_rows = is_rounded(step) ? rounded_weights(step, place) : RoundedWeights{};
   const int first = begin * stride > top ? begin * stride - top : 0;
   const int last = (end - 1) * stride - top + kernel < height ? (end - 1) * stride - top + kernel : height;
-  int next = first, y = begin;
-  while (y < end) {
-    const int rows = at_once < last - next ? at_once : last - next;
+  const auto widen = [&](int next, int rows) {
+    if (is_rounded(step)) return widened_row(step, block, blocks, next, place, place_of(0, next) + left * 16, ring_plane);
     const float* const in = place.arena + step.input + next * width * 16;
     tiles_of(kTallest, 0, rows * width, 0, blocks, {wide, wide_plane, nullptr, {}},
              [&](std::ptrdiff_t pixel, int count) {
-               if (is_rounded(step))
-                 return integer_tiles(step).at[blocks - 1][count - 1](rounded, next * width + pixel, rounded_rows, block,
-                                                             wide + pixel * 16, wide_plane);
                kTiles.at[blocks - 1][count - 1](in + pixel * 16, pixels_in(step) * 16, inner, weights, bias,
                                                 wide + pixel * 16, wide_plane);
              });
@@ -124,6 +143,11 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
       for (int row = 0; row < rows; ++row)
         finish({static_cast<int>(step.activation), 0}, wide + b * wide_plane + row * width * 16,
                place_of(b, next + row) + left * 16, static_cast<int>(width), nullptr, nullptr);
+  };
+  int next = first, y = begin;
+  while (y < end) {
+    const int rows = at_once < last - next ? at_once : last - next;
+    widen(next, rows);
     next += rows;
     for (; y < end && (next == last || y * stride - top + kernel <= next); ++y)
       for (int b = 0; b < blocks; ++b)

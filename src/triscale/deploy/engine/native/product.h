@@ -13,6 +13,7 @@ using triscale::Place;
 using triscale::Step;
 using triscale::blocks_of;
 using triscale::is_rounded;
+using triscale::needs_rounding;
 
 constexpr std::ptrdiff_t kInputFloats = 64 << 10;  // of the input that one pass over the weights reads: a share of L2
 constexpr int kRun = 48;                           // pixels, about, that wait in L1 for their activation
@@ -115,7 +116,7 @@ inline Destination conv_destination(const Step& step, const Place& place) {
 }
 
 inline int conv_phases(const Step& step) {
-  return has(step, triscale::kScaled) || is_rounded(step) || needs_zeros(step) ? 2 : 1;
+  return has(step, triscale::kScaled) || needs_rounding(step) || needs_zeros(step) ? 2 : 1;
 }
 
 inline int conv_items(const Step& step, int phase, const Place& place) {

@@ -125,7 +125,7 @@ class Check {
     need(side(step.in_height) && side(step.in_width) && side(step.out_height) && side(step.out_width) &&
              width(step.in_channels) && width(step.out_channels),
          "sizes");
-    need(step.activation <= 3 && step.after <= 3 && step.flags < 32, "settings");
+    need(step.activation <= 3 && step.after <= 3 && step.flags < 256, "settings");
     need((step.kind == Kind::kMean) == (number_ == mean_) && (step.kind == Kind::kLinear) == (number_ > mean_),
          "order");
     const bool reads_map = step.kind != Kind::kImage && step.kind != Kind::kStem && step.kind != Kind::kLinear &&
@@ -143,6 +143,9 @@ class Check {
     const bool plain = step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1;
     need(is_rounded(step) || (step.levels == 0 && step.rounding == 0), "settings");
     need(!is_rounded(step) || plain || step.kind == Kind::kExpandDepthwise, "settings");
+    need(!has(step, kStored) || (is_rounded(step) && plain && !has(step, kScaled)), "settings");
+    const bool depthwise = step.kind == Kind::kDepthwise || step.kind == Kind::kExpandDepthwise;
+    need(!stores_integers(step) || (depthwise && !has(step, kSummed)), "settings");
     switch (step.kind) {
       case Kind::kImage:
         same_size(step);
@@ -163,6 +166,7 @@ class Check {
       case Kind::kDepthwise:
         need(step.kind == Kind::kExpandDepthwise || step.in_channels == step.out_channels, "sizes");
         window(step);
+        if (stores_integers(step)) weights(step.bias2, 2 * padded(step.out_channels));
         return product(step.weights2, step.bias2, std::uint64_t{step.kernel} * step.kernel, step.out_channels);
       case Kind::kSums:
         return same_size(step);

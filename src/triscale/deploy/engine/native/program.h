@@ -1,8 +1,8 @@
 // A packed network: a header, steps in the order they run, weights, and a description for people and for Python.
 //
 // Feature maps are floats in blocks of 16 channels, [channels / 16][height * width][16]; the lanes that no channel
-// fills are zero. Weights of a product are [outputs / 16][inner][16]; integers
-// are [outputs / 16][inner / 4][16][4] or, of 16 bits, [outputs / 16][inner / 2][16][2].
+// fills are zero. Maps of integers lie in the place of floats. Weights of a product are [outputs / 16][inner][16];
+// integers are [outputs / 16][inner / 4][16][4] or, of 16 bits, [outputs / 16][inner / 2][16][2].
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 namespace triscale {
 
 constexpr int kBlock = 16;
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr int kMostImages = 32;  // that share one pass of the classifier's weights
 
 enum class Kind : std::uint32_t {
@@ -36,6 +36,9 @@ enum Flag : std::uint32_t {
   kSummed = 4,    // the sums of the output are wanted
   kInt8 = 8,      // the 1x1 convolution multiplies 8-bit integers
   kInt16 = 16,    // the same with 16 bits
+  kStored = 32,   // its input was written as integers
+  kStores8 = 64,  // a depthwise convolution writes 8-bit integers
+  kStores16 = 128,
 };
 
 struct Step {
@@ -49,7 +52,7 @@ struct Step {
   std::uint32_t flags;
   std::uint32_t levels;  // of a rounded input: the largest integer
   std::uint64_t input, output, residual;                 // in the arena, in floats
-  std::uint64_t weights, bias, weights2, bias2;  // in the weights, in bytes
+  std::uint64_t weights, bias, weights2, bias2;  // in the weights, in bytes; ceilings of integers are behind bias2
   std::uint64_t rounding;  // of integers: scales and totals of outputs, balance of inputs, as floats
 };
 static_assert(sizeof(Step) == 128);
@@ -70,6 +73,8 @@ inline std::ptrdiff_t pixels_out(const Step& step) { return std::ptrdiff_t{step.
 inline bool has(const Step& step, Flag flag) { return (step.flags & flag) != 0; }
 
 inline bool is_rounded(const Step& step) { return has(step, kInt8) || has(step, kInt16); }
+inline bool needs_rounding(const Step& step) { return is_rounded(step) && !has(step, kStored); }
+inline bool stores_integers(const Step& step) { return has(step, kStores8) || has(step, kStores16); }
 // 32-bit lanes that the inputs of one integer product fill.
 inline std::uint32_t integer_terms(const Step& step) {
   return has(step, kInt16) ? (step.in_channels + 1) / 2 : (step.in_channels + 3) / 4;

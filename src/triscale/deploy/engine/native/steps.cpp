@@ -61,7 +61,7 @@ int phases(const Step& step) {
 int items(const Step& step, int phase, const Place& place) {
   switch (step.kind) {
     case Kind::kStem: return stem_items(step, phase);
-    case Kind::kConv: return is_rounded(step) && phase == 0 ? rounding_items(step) : conv_items(step, phase, place);
+    case Kind::kConv: return needs_rounding(step) && phase == 0 ? rounding_items(step) : conv_items(step, phase, place);
     case Kind::kDepthwise:
     case Kind::kExpandDepthwise: return depthwise_items(step, phase, place);
     case Kind::kExcite: return excite_items(step, phase);
@@ -75,7 +75,7 @@ void work(const Step& step, int phase, int item, const Place& place, float* scra
     case Kind::kImage: return image_work(step, item, place);
     case Kind::kStem: return stem_work(step, phase, item, place, scratch);
     case Kind::kConv:
-      if (is_rounded(step)) return phase == 0 ? rounding_work(step, item, place) : conv_integers(step, item, place);
+      if (is_rounded(step)) return needs_rounding(step) && phase == 0 ? rounding_work(step, item, place) : conv_integers(step, item, place);
       return conv_work(step, phase, item, place, scratch);
     case Kind::kDepthwise:
     case Kind::kExpandDepthwise: return depthwise_work(step, phase, item, place, scratch);
