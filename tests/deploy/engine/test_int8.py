@@ -35,11 +35,14 @@ def rounded_in_torch(model: Model, rounded: dict[str, RoundedLayer], images: Ten
     """Logits of the network whose weights and inputs are those that 8 bits stand for."""
     network = fold_batch_norms(model.network).double()
     for name, layer in rounded.items():
-        convolution = network.get_submodule(name)
-        assert isinstance(convolution, nn.Conv2d)
-        balance = torch.from_numpy(layer.balance).double()
+        module = network.get_submodule(name)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        first = layer.weights.shape[1] > module.weight.shape[1]
+        balance = torch.ones(1) if first else torch.from_numpy(layer.balance).double()
+        if module.weight.ndim == 4:
+            balance = balance[:, None, None]
         weight = torch.from_numpy(layer.weights).double() * torch.from_numpy(layer.scale).double()[:, None]
-        convolution.weight.data = weight[:, :, None, None]
+        module.weight.data = weight.reshape(module.weight.shape)
 
         def hook(
             _: nn.Module,
@@ -47,15 +50,16 @@ def rounded_in_torch(model: Model, rounded: dict[str, RoundedLayer], images: Ten
             balance: Tensor = balance,
             levels: int = layer.levels,
             unit: float | None = layer.unit,
+            least: int = -layer.levels if first else 0,
         ) -> tuple[Tensor]:
-            values = inputs[0] * balance[:, None, None]
+            values = inputs[0] * balance
             if unit is not None:
-                return ((values / unit).round().clamp(0, levels) * unit,)
+                return ((values / unit).round().clamp(least, levels) * unit,)
             low, high = values.amin(1, True).clamp_max(0), values.amax(1, True).clamp_min(0)
             scale = ((high - low) / levels).clamp_min(1e-30)
             return (((values - low) / scale).round() * scale + low,)
 
-        convolution.register_forward_pre_hook(hook)
+        module.register_forward_pre_hook(hook)
     with torch.inference_mode():
         logits: Tensor = network(images.double())
     return logits
@@ -129,14 +133,17 @@ def test_spread_errors_change_outputs_less_than_plain_rounding() -> None:
     inputs: dict[str, Tensor] = {}
     for name in rounded:
         network.get_submodule(name).register_forward_pre_hook(
-            lambda _, given, name=name: inputs.update({name: given[0].permute(0, 2, 3, 1).flatten(0, 2)})
+            lambda _, given, name=name: inputs.update({name: given[0].movedim(1, -1).flatten(0, -2)})
         )
     mean, std = torch.tensor(model.card.preprocessing.mean), torch.tensor(model.card.preprocessing.std)
     with torch.inference_mode():
         network((torch.from_numpy(images).float() / 255 - mean).div(std).permute(0, 3, 1, 2))
     better = 0
     for name, layer in rounded.items():
-        weight = network.get_submodule(name).get_parameter("weight").detach().flatten(1)
+        module = network.get_submodule(name)
+        if layer.weights.dtype == np.int16:
+            continue
+        weight = module.get_parameter("weight").detach().flatten(1)
         unit = weight.abs().amax(1, True) / 127
         plain = (weight / unit).round() * unit
         ours = torch.from_numpy(layer.weights * layer.scale[:, None] * layer.balance)

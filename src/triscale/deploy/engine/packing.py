@@ -60,7 +60,7 @@ def _by_channel_blocks(weights: Floats) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def _by_taps(weights: Floats) -> Floats:
+def _by_taps(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(outputs, inputs, k, k) as (outputs, inner): for each tap all inputs."""
     return weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
 
@@ -94,12 +94,17 @@ class _Blob:
         return begin
 
 
-def _add_rounded(layer: RoundedLayer, blob: _Blob) -> tuple[int, int]:
+def _add_rounded(step: Step, layer: RoundedLayer, blob: _Blob) -> tuple[int, int]:
     """Offsets of integer weights, and of the numbers that give them their size."""
     scale = layer.scale.astype(np.float64)
     totals = layer.weights.sum(1, dtype=np.int64) * scale
-    numbers = ((scale * (layer.unit or 1)).astype(np.float32), totals.astype(np.float32), layer.balance)
-    return blob.add(_terms_inside(layer.weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
+    numbers = [(scale * (layer.unit or 1)).astype(np.float32), totals.astype(np.float32), layer.balance]
+    weights = layer.weights
+    if step.kind is Kind.STEM:
+        assert layer.unit is not None
+        weights = _by_taps(weights.reshape(len(weights), -1, step.kernel, step.kernel))
+        numbers[2] = np.full(1, 1 / layer.unit, np.float32)
+    return blob.add(_terms_inside(weights)), blob.add(np.concatenate([_padded(each) for each in numbers]))
 
 
 def _add_storing(step: Step, weights: Floats, bias: Floats, reader: RoundedLayer, blob: _Blob) -> tuple[int, int]:
@@ -126,7 +131,7 @@ def _step_weights(
     first = second = (0, 0)
     rounding = 0
     if layer is not None:
-        weights_at, rounding = _add_rounded(layer, blob)
+        weights_at, rounding = _add_rounded(step, layer, blob)
         first = weights_at, blob.add(_padded(state[f"{step.weights}.bias"]))
     elif step.weights:
         weights, bias = state[f"{step.weights}.weight"], state[f"{step.weights}.bias"]
@@ -151,11 +156,11 @@ def _step_weights(
     return *first, *second, rounding
 
 
-def _integer_flags(layer: RoundedLayer | None, reader: RoundedLayer | None) -> Flag:
+def _integer_flags(step: Step, layer: RoundedLayer | None, reader: RoundedLayer | None) -> Flag:
     flags = Flag(0)
     if layer is not None:
         flags |= Flag.INT8 if layer.weights.dtype == np.int8 else Flag.INT16
-        flags |= Flag.STORED if layer.unit is not None else Flag(0)
+        flags |= Flag.STORED if layer.unit is not None and step.kind is Kind.CONV else Flag(0)
     if reader is not None:
         flags |= Flag.STORES_8 if reader.weights.dtype == np.int8 else Flag.STORES_16
     return flags
@@ -185,7 +190,7 @@ def _pack_step(
         step.in_shape.width,
         step.out_shape.height,
         step.out_shape.width,
-        step.flags | _integer_flags(layer, reader),
+        step.flags | _integer_flags(step, layer, reader),
         0 if layer is None else layer.levels,
         place(step.input),
         place(step.output),

@@ -1,4 +1,4 @@
-"""Weights of 1x1 convolutions rounded to 8 or 16 bits, by what the network's inputs are on real images."""
+"""Weights of products rounded to 8 or 16 bits, by what the network's inputs are on real images."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from triscale.arch.preprocessing import Preprocessing
 from triscale.arch.spec import Activation, NetworkSpec
 from triscale.deploy.engine.steps import Flag, Kind, Step, steps_of
 from triscale.models.files import Model
@@ -22,6 +23,11 @@ LARGEST_16: Final = 2047
 """Of a weight in 16 bits, so that sums of products with inputs as fine fit into 32."""
 INPUT_LEVELS_8: Final = 255
 INPUT_LEVELS_16: Final = 4095
+LARGEST_STEM: Final = 4095
+PIXEL_LEVELS: Final = 32767
+"""Of a normalised pixel on either side of 0."""
+_HEADROOM: Final = 4
+"""How many times as large as the brightest byte a pixel given as float may be."""
 _BATCH: Final = 8
 _PIXELS: Final = 2048
 """Of a map of one batch that enter the statistics, at most."""
@@ -35,18 +41,18 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundedLayer:
-    """A 1x1 convolution whose weight is `weights[o, i] * scale[o] * balance[i]`."""
+    """A convolution or a classifier whose weight is `weights[o, i] * scale[o] * balance[i]`."""
 
     weights: npt.NDArray[np.int8] | npt.NDArray[np.int16]
-    """(outputs, inputs)."""
+    """(outputs, inputs); of the first convolution each tap of each channel is an input."""
     scale: Floats
     """(outputs,)."""
     balance: Floats
     """(inputs,); inputs are multiplied by it before they are rounded, lest one drown in another's range."""
     levels: int
-    """The largest integer that an input of a pixel becomes; the smallest is 0."""
+    """The largest integer that an input becomes; the smallest is 0, or its negative for the first convolution."""
     unit: float | None = None
-    """What 1 stands for in balanced inputs that are written as integers; else every pixel has a range of its own."""
+    """What 1 stands for in balanced inputs, where all share one range; else every pixel has a range of its own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,9 +64,12 @@ class _Moments:
 
 
 def has_integers(step: Step) -> bool:
-    """Whether the engine has `step` in integers: 1x1 convolutions of stride 1, alone or before a depthwise one."""
+    """Whether the engine has `step` in integers.
+
+    So it has first convolutions, 1x1 convolutions of stride 1 (also those before a depthwise one) and classifiers.
+    """
     plain = step.kind is Kind.CONV and (step.kernel, step.stride) == (1, 1)
-    return plain or step.kind is Kind.EXPAND_DEPTHWISE
+    return plain or step.kind in (Kind.STEM, Kind.EXPAND_DEPTHWISE, Kind.LINEAR)
 
 
 def stored_inputs(steps: Sequence[Step]) -> Iterator[tuple[Step, Step]]:
@@ -83,15 +92,16 @@ def stored_inputs(steps: Sequence[Step]) -> Iterator[tuple[Step, Step]]:
 
 
 def integer_layers(spec: NetworkSpec) -> tuple[str, ...]:
-    """Names of the convolutions of `spec` that the engine has in integers."""
+    """Names of the layers of `spec` that the engine has in integers."""
     return tuple(step.weights for step in steps_of(spec) if has_integers(step))
 
 
 @torch.inference_mode()
 def round_layers(model: Model, images: npt.NDArray[np.uint8], *, fine: Collection[str] = ()) -> dict[str, RoundedLayer]:
-    """Every 1x1 convolution of `model` that the engine has in integers, rounded for `images`.
+    """Every layer of `model` that the engine has in integers, rounded for `images`.
 
-    Those named `fine` get 16 bits, half as fast and hardly worse than float32; the others 8. Where a depthwise step
+    Those named `fine` get 16 bits, half as fast and hardly worse than float32, and so does the first convolution; the
+    others 8. Where a depthwise step
     writes the inputs as integers, the largest ones on `images` set their range; other pixels have ranges of their own.
     `images` are uint8 (N, H, W, C), prepared as the model's card says. Each weight's rounding error is spread over the
     weights of its row that are yet to be rounded, in the way that changes the outputs on these images least (optimal
@@ -101,25 +111,28 @@ def round_layers(model: Model, images: npt.NDArray[np.uint8], *, fine: Collectio
         raise ValueError("weights cannot be rounded to int8 without images")
     network = fold_batch_norms(model.network)
     normalise = Normalise(model.card.preprocessing, "cpu")
-    convolutions = {name: network.get_submodule(name) for name in integer_layers(network.spec)}
-    with _watched(convolutions) as moments:
+    steps = [step for step in steps_of(network.spec) if has_integers(step)]
+    layers = {step.weights: network.get_submodule(step.weights) for step in steps if step.kind is not Kind.STEM}
+    stems = {step.weights: network.get_submodule(step.weights) for step in steps if step.kind is Kind.STEM}
+    with _watched(layers) as moments:
         for begin in range(0, len(images), _BATCH):
             network(normalise(torch.from_numpy(images[begin : begin + _BATCH])))
     stored = {step.weights for _, step in stored_inputs(steps_of(network.spec))}
-    return {
+    rounded = {
         name: _round_layer(each, moments[name], fine=name in fine, stored=name in stored)
-        for name, each in convolutions.items()
+        for name, each in layers.items()
     }
+    return {name: _round_stem(each, model.card.preprocessing) for name, each in stems.items()} | rounded
 
 
 @contextmanager
-def _watched(convolutions: Mapping[str, nn.Module]) -> Iterator[dict[str, _Moments]]:
-    """Moments of the inputs of `convolutions`, filled while the network runs inside the block."""
+def _watched(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, _Moments]]:
+    """Moments of the inputs of `layers`, filled while the network runs inside the block."""
     moments: dict[str, _Moments] = {}
 
     def watch(name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            pixels = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
+            pixels = inputs[0].movedim(1, -1).flatten(0, -2)
             pixels = pixels[:: -(-len(pixels) // _PIXELS)]
             second, largest = (pixels.T @ pixels).double().numpy(), pixels.abs().amax(0).double().numpy()
             known = moments.setdefault(name, _Moments(np.zeros_like(second), np.zeros_like(largest)))
@@ -128,7 +141,7 @@ def _watched(convolutions: Mapping[str, nn.Module]) -> Iterator[dict[str, _Momen
 
         return hook
 
-    handles = [module.register_forward_pre_hook(watch(name)) for name, module in convolutions.items()]
+    handles = [module.register_forward_pre_hook(watch(name)) for name, module in layers.items()]
     try:
         yield moments
     finally:
@@ -136,15 +149,36 @@ def _watched(convolutions: Mapping[str, nn.Module]) -> Iterator[dict[str, _Momen
             handle.remove()
 
 
-def _round_layer(convolution: nn.Module, moments: _Moments, *, fine: bool, stored: bool) -> RoundedLayer:
+def _round_stem(layer: nn.Module, preprocessing: Preprocessing) -> RoundedLayer:
+    """The first convolution, so finely that nothing is lost of images of bytes."""
+    weight = layer.get_parameter("weight").double().flatten(1).numpy()
+    mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
+    brightest = float(np.maximum(np.abs(mean / std), np.abs((1 - mean) / std)).max())
+    scale = np.maximum(np.abs(weight).max(1), _TINY) / LARGEST_STEM
+    rounded = np.rint(weight / scale[:, None])
+    levels = min(PIXEL_LEVELS, _levels_that_fit(rounded))
+    return RoundedLayer(
+        rounded.astype(np.int16),
+        scale.astype(np.float32),
+        np.ones(weight.shape[1], np.float32),
+        levels,
+        _HEADROOM * brightest / levels,
+    )
+
+
+def _levels_that_fit(weights: npt.NDArray[np.float64]) -> int:
+    """The largest input with which no sum of products overflows 32 bits."""
+    return _LARGEST_SUM // max(1, int(np.abs(weights).sum(1).max()))
+
+
+def _round_layer(layer: nn.Module, moments: _Moments, *, fine: bool, stored: bool) -> RoundedLayer:
     largest, levels = (LARGEST_16, INPUT_LEVELS_16) if fine else (LARGEST_8, INPUT_LEVELS_8)
-    weight = convolution.get_parameter("weight").double().flatten(1).numpy()
+    weight = layer.get_parameter("weight").double().flatten(1).numpy()
     balance = _balance(weight, moments.largest)
     weight, second = weight / balance, moments.second * balance[:, None] * balance
     scale = np.maximum(np.abs(weight).max(1), _TINY) / largest
     rounded = _rounded_rows(weight / scale[:, None], second, largest=largest)
-    heaviest = max(1, int(np.abs(rounded).sum(1).max()))
-    levels = min(levels, _LARGEST_SUM // heaviest)
+    levels = min(levels, _levels_that_fit(rounded))
     return RoundedLayer(
         rounded.astype(np.int16) if fine else rounded.astype(np.int8),
         scale.astype(np.float32),

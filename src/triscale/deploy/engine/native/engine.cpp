@@ -144,7 +144,9 @@ Engine::Engine(std::unique_ptr<Bytes> bytes, int threads, const std::string& ins
     const std::size_t in = 16 * std::size_t(blocks_of(step.in_channels)), out = 16 * std::size_t(blocks_of(step.out_channels));
     sizes_.channels = std::max({sizes_.channels, in, out, 16 * std::size_t(blocks_of(step.squeezed))});
     sizes_.scratch = std::max(sizes_.scratch, whole_lines(kernels_->scratch_floats(step)));
-    if (step.kind == Kind::kStem || step.kind == Kind::kConv || is_rounded(step)) {
+    if (step.kind == Kind::kLinear) {
+      if (is_rounded(step)) sizes_.padded = std::max(sizes_.padded, in * kMostImages);
+    } else if (step.kind == Kind::kStem || step.kind == Kind::kConv || is_rounded(step)) {
       const std::size_t channels = step.kind == Kind::kStem ? step.in_channels : in;
       const std::size_t floats = channels * std::size_t(padded_height(step)) * std::size_t(padded_width(step));
       sizes_.padded = std::max(sizes_.padded, whole_lines(floats));
@@ -208,6 +210,21 @@ Place Engine::place_in(float* memory, const Images& images, int threads, Context
   return place;
 }
 
+// One step, by one of the threads that share the place.
+void Engine::perform(const Step& step, Context& context, const Place& place, float* scratch) const {
+  const int phases = kernels_->phases(step);
+  for (int phase = 0; phase < phases; ++phase) {
+    const int items = kernels_->items(step, phase, place);
+    if (place.threads == 1) {
+      for (int item = 0; item < items; ++item) kernels_->work(step, phase, item, place, scratch);
+      continue;
+    }
+    for (int item = context.crew.take(); item < items; item = context.crew.take())
+      kernels_->work(step, phase, item, place, scratch);
+    context.crew.wait();
+  }
+}
+
 // All steps of one image but the classifier, by thread `member` of those that share the place.
 void Engine::features(Context& context, Place place, int member, double* step_seconds) const {
   using Clock = std::chrono::steady_clock;
@@ -216,17 +233,7 @@ void Engine::features(Context& context, Place place, int member, double* step_se
     const Step& step = program_.steps[number];
     if (step.kind == Kind::kLinear) return;
     const auto begin = step_seconds ? Clock::now() : Clock::time_point{};
-    const int phases = kernels_->phases(step);
-    for (int phase = 0; phase < phases; ++phase) {
-      const int items = kernels_->items(step, phase, place);
-      if (place.threads == 1) {
-        for (int item = 0; item < items; ++item) kernels_->work(step, phase, item, place, scratch);
-        continue;
-      }
-      for (int item = context.crew.take(); item < items; item = context.crew.take())
-        kernels_->work(step, phase, item, place, scratch);
-      context.crew.wait();
-    }
+    perform(step, context, place, scratch);
     if (step_seconds && member == 0)
       step_seconds[number] += std::chrono::duration<double>(Clock::now() - begin).count();
   }
@@ -265,10 +272,7 @@ void Engine::run(const Images& all, float* logits, double* step_seconds) {
       }
       if (!linear) return;
       const auto begin = std::chrono::steady_clock::now();
-      const int items = kernels_->items(last, 0, shared);
-      for (int item = context.crew.take(); item < items; item = context.crew.take())
-        kernels_->work(last, 0, item, shared, context.scratch[member]->data());
-      context.crew.wait();
+      perform(last, context, shared, context.scratch[member]->data());
       if (step_seconds && member == 0)
         step_seconds[program_.steps.size() - 1] +=
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

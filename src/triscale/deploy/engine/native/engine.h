@@ -49,6 +49,7 @@ class Engine {
   std::unique_ptr<Context> take();
   void give_back(std::unique_ptr<Context> context);
   Place place_in(float* memory, const Images& images, int threads, Context& context) const;
+  void perform(const Step& step, Context& context, const Place& place, float* scratch) const;
   void features(Context& context, Place place, int member, double* step_seconds) const;
 
   Program program_;

@@ -42,17 +42,32 @@ inline RoundedWeights rounded_weights(const Step& step, const Place& place) {
 
 constexpr float kOne = 1.0f, kZero = 0.0f;
 
+// Integers whose unit is part of the weights' scale.
+inline Rounded with_one_range(std::uint8_t* values, std::ptrdiff_t plane) { return {values, plane, &kOne, &kZero, 0}; }
+
+// The map that a product of integers reads: that of one image, or what is left of every image for the classifier.
+struct Source {
+  const float* in;
+  std::ptrdiff_t pixels, room;  // pixels from one block of channels to the next
+};
+
+inline Source source_of(const Step& step, const Place& place) {
+  if (step.kind == triscale::Kind::kLinear) return {place.pooled, place.images.count, triscale::kMostImages};
+  return {place.arena + step.input, pixels_in(step), pixels_in(step)};
+}
+
 // Behind the integers of a map that is rounded pixel by pixel: the scales, then the lows.
-inline float* ranges_of(const Step& step, const Place& place) {
-  return place.padded + blocks_of(step.in_channels) * pixels_in(step) * pixel_bytes(in_16_bits(step)) / 4;
+inline float* ranges_of(const Step& step, const Place& place, const Source& source) {
+  return place.padded + blocks_of(step.in_channels) * source.room * pixel_bytes(in_16_bits(step)) / 4;
 }
 
 inline Rounded rounded_pixels(const Step& step, const Place& place) {
-  const std::ptrdiff_t pixels = pixels_in(step), plane = pixels * pixel_bytes(in_16_bits(step));
+  const Source source = source_of(step, place);
+  const std::ptrdiff_t plane = source.room * pixel_bytes(in_16_bits(step));
   if (has(step, triscale::kStored))
-    return {reinterpret_cast<std::uint8_t*>(place.arena + step.input), plane, &kOne, &kZero, 0};
-  const float* const behind = ranges_of(step, place);
-  return {reinterpret_cast<std::uint8_t*>(place.padded), plane, behind, behind + pixels, 1};
+    return with_one_range(reinterpret_cast<std::uint8_t*>(place.arena + step.input), plane);
+  const float* const behind = ranges_of(step, place, source);
+  return {reinterpret_cast<std::uint8_t*>(place.padded), plane, behind, behind + source.room, 1};
 }
 
 // sum + the four products of bytes in each lane: inputs without a sign, weights with one.
@@ -171,8 +186,8 @@ TRISCALE_INLINE float least(Vec value) {
 #endif
 }
 
-inline int rounding_items(const Step& step) {
-  return static_cast<int>((pixels_in(step) + kPixelsAtOnce - 1) / kPixelsAtOnce);
+inline int rounding_items(const Step& step, const Place& place) {
+  return static_cast<int>((source_of(step, place).pixels + kPixelsAtOnce - 1) / kPixelsAtOnce);
 }
 
 // P pixels side by side from `pixel`, whose blocks lie `plane` floats apart. `factors` are those of
@@ -225,12 +240,13 @@ inline void round_item(const Step& step, int item, const Place& place) {
   const Rounded to = rounded_pixels(step, place);
   const float* const balance = rounded_weights(step, place).balance;
   const float* const factors = has(step, triscale::kScaled) ? place.factors : nullptr;
-  const float* const in = place.arena + step.input;
-  const std::ptrdiff_t plane = pixels_in(step) * 16, first = item * kPixelsAtOnce, rest = pixels_in(step) - first;
+  const Source source = source_of(step, place);
+  const float* const in = source.in;
+  const std::ptrdiff_t plane = source.room * 16, first = item * kPixelsAtOnce, rest = source.pixels - first;
   const std::ptrdiff_t end = first + (rest < kPixelsAtOnce ? rest : kPixelsAtOnce);
   const int blocks = blocks_of(step.in_channels);
   const float levels = static_cast<float>(step.levels);
-  float* const ranges = ranges_of(step, place);
+  float* const ranges = ranges_of(step, place, source);
   std::ptrdiff_t pixel = first;
   for (; pixel + kTogether <= end; pixel += kTogether)
     round_pixels<Wide, kTogether>(in, plane, blocks, balance, factors, levels, pixel, to, ranges);
@@ -241,18 +257,22 @@ inline void rounding_work(const Step& step, int item, const Place& place) {
   return in_16_bits(step) ? round_item<true>(step, item, place) : round_item<false>(step, item, place);
 }
 
-inline void conv_integers(const Step& step, int item, const Place& place) {
-  const Rounded in = rounded_pixels(step, place);
+inline void integer_item(const Step& step, const Cut& cut, int item, const Rounded& in, const Place& place,
+                         Destination destination) {
   const RoundedWeights weights = rounded_weights(step, place);
-  Destination destination = conv_destination(step, place);
-  destination.how.activation = beyond_bounds(step.activation);
   const TileTable<IntegerTile>& tiles = integer_tiles(step);
-  product_tiles(conv_cut(step, place.threads), item, destination,
-                [&](int block, int blocks, std::ptrdiff_t pixel, int count) {
-                  tiles.at[blocks - 1][count - 1](in, pixel, weights, block,
-                                                       destination.out + block * destination.plane + pixel * 16,
-                                                       destination.plane);
-                });
+  destination.how.activation = beyond_bounds(step.activation);
+  product_tiles(cut, item, destination, [&](int block, int blocks, std::ptrdiff_t pixel, int count) {
+    tiles.at[blocks - 1][count - 1](in, pixel, weights, block,
+                                    destination.out + block * destination.plane + pixel * 16, destination.plane);
+  });
+}
+
+// A 1x1 convolution or the classifier.
+inline void integer_work(const Step& step, int item, const Place& place) {
+  const bool linear = step.kind == triscale::Kind::kLinear;
+  integer_item(step, linear ? linear_cut(step, place) : conv_cut(step, place.threads), item, rounded_pixels(step, place),
+               place, linear ? linear_destination(step, place) : conv_destination(step, place));
 }
 
 }  // namespace

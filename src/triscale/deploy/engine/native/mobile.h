@@ -38,7 +38,7 @@ inline Bands bands_of(const Step& step, int threads) {
 inline int depthwise_phases(const Step& step) { return needs_rounding(step) ? 2 : 1; }
 
 inline int depthwise_items(const Step& step, int phase, const Place& place) {
-  if (phase + 1 < depthwise_phases(step)) return rounding_items(step);
+  if (phase + 1 < depthwise_phases(step)) return rounding_items(step, place);
   const Bands bands = bands_of(step, place.threads);
   return bands.groups * bands.bands;
 }

@@ -1,4 +1,4 @@
-// Dense convolutions: 1x1 straight from the map, others from a copy with zeros around, the first one from pixels.
+// Dense convolutions: 1x1 straight from the map, others from a copy with zeros around; the classifier.
 #pragma once
 
 #include <cstring>
@@ -210,90 +210,14 @@ inline Cut linear_cut(const Step& step, const Place& place) {
   return cut_of(kTallest, place.images.count, 1, blocks_of(step.out_channels), 1);
 }
 
+inline Destination linear_destination(const Step& step, const Place& place) {
+  return {place.logits, std::ptrdiff_t{triscale::kMostImages} * 16, nullptr, finish_of(step)};
+}
+
 inline void linear_work(const Step& step, int item, const Place& place) {
-  const std::ptrdiff_t plane = std::ptrdiff_t{triscale::kMostImages} * 16;
-  product_item(linear_cut(step, place), item, place.pooled, plane, static_cast<int>(step.in_channels),
-               place.program->at(step.weights), place.program->at(step.bias),
-               {place.logits, plane, nullptr, finish_of(step)});
-}
-
-// ---- The first convolution: few channels, so that its windows are copied side by side and become one product.
-
-inline std::ptrdiff_t stem_rows(const Step& step) { return (kRun + step.out_width - 1) / step.out_width; }
-
-inline int stem_items(const Step& step, int phase) {
-  if (phase == 0) return static_cast<int>(padded_height(step));
-  return static_cast<int>((step.out_height + stem_rows(step) - 1) / stem_rows(step));
-}
-
-inline float normalised(const Place& place, const Step& step, std::ptrdiff_t pixel, std::uint32_t channel) {
-  const std::ptrdiff_t pixels = pixels_in(step), image = place.image * pixels * step.in_channels;
-  if (place.images.floats) return place.images.floats[image + channel * pixels + pixel];
-  const float value = place.images.bytes[image + pixel * step.in_channels + channel];
-  return value * place.program->at(step.weights2)[channel] + place.program->at(step.bias2)[channel];
-}
-
-// One row of the image as [width][channels] floats, with zeros around.
-inline void stem_row(const Step& step, int row, const Place& place) {
-  const std::ptrdiff_t channels = step.in_channels, width = padded_width(step), in_width = step.in_width;
-  float* to = place.padded + row * width * channels;
-  const std::ptrdiff_t y = row - std::ptrdiff_t{step.pad_top};
-  std::memset(to, 0, width * channels * sizeof(float));
-  if (y < 0 || y >= step.in_height) return;
-  to += step.pad_left * channels;
-  if (place.images.bytes && channels == 3) {
-    const std::uint8_t* from = place.images.bytes + (place.image * pixels_in(step) + y * in_width) * 3;
-    const float* const scale = place.program->at(step.weights2);
-    const float* const shift = place.program->at(step.bias2);
-    float scales[3 * W], shifts[3 * W];
-    for (int i = 0; i < 3 * W; ++i) scales[i] = scale[i % 3], shifts[i] = shift[i % 3];
-    std::ptrdiff_t i = 0;
-    for (; i + 3 * W <= in_width * 3; i += 3 * W)
-      for (int v = 0; v < 3 * W; ++v) to[i + v] = from[i + v] * scales[v] + shifts[v];
-    for (; i < in_width * 3; ++i) to[i] = from[i] * scale[i % 3] + shift[i % 3];
-    return;
-  }
-  for (std::ptrdiff_t x = 0; x < in_width; ++x)
-    for (std::uint32_t c = 0; c < step.in_channels; ++c) *to++ = normalised(place, step, y * in_width + x, c);
-}
-
-inline void stem_product(const Step& step, int item, const Place& place, float* scratch) {
-  const std::ptrdiff_t channels = step.in_channels, width = padded_width(step), out_width = step.out_width;
-  const int inner = static_cast<int>(step.kernel * step.kernel * channels), line = static_cast<int>(step.kernel * channels);
-  const std::ptrdiff_t first = item * stem_rows(step);
-  const std::ptrdiff_t last = first + stem_rows(step) < step.out_height ? first + stem_rows(step) : step.out_height;
-  const std::ptrdiff_t pixels = (last - first) * out_width, plane = pixels * 16;
-  for (std::uint32_t tap = 0; tap < step.kernel; ++tap)
-    for (int done = 0, now = 0; done < line; done += now) {
-      // As many as fit into what is left of a block.
-      const int at = static_cast<int>(tap) * line + done;
-      now = 16 - at % 16 < line - done ? 16 - at % 16 : line - done;
-      if (now > W) now = W;
-      float* to = scratch + at / 16 * plane + at % 16;
-      for (std::ptrdiff_t y = first; y < last; ++y) {
-        const float* from = place.padded + (y * step.stride + tap) * width * channels + done;
-        for (std::ptrdiff_t x = 0; x < out_width; ++x, to += 16, from += step.stride * channels)
-          store(to, load(from, now), now);
-      }
-    }
-  const int blocks = blocks_of(step.out_channels);
-  Destination destination = conv_destination(step, place);
-  destination.out += first * out_width * 16;
-  if (destination.residual) destination.residual += first * out_width * 16;
-  Cut cut{pixels, 1, blocks, tile_width(kTallest, pixels, blocks), 0};
-  cut.groups = (blocks + cut.width - 1) / cut.width;
-  for (int group = 0; group < cut.groups; ++group)
-    product_item(cut, group, scratch, plane, inner, place.program->at(step.weights), place.program->at(step.bias),
-                 destination);
-}
-
-inline void stem_work(const Step& step, int phase, int item, const Place& place, float* scratch) {
-  return phase == 0 ? stem_row(step, item, place) : stem_product(step, item, place, scratch);
-}
-
-inline std::size_t stem_scratch(const Step& step) {
-  const std::size_t inner = std::size_t{step.kernel} * step.kernel * step.in_channels;
-  return (inner + 15) / 16 * 16 * (static_cast<std::size_t>(stem_rows(step)) * step.out_width + 1);
+  const Destination destination = linear_destination(step, place);
+  product_item(linear_cut(step, place), item, place.pooled, destination.plane, static_cast<int>(step.in_channels),
+               place.program->at(step.weights), place.program->at(step.bias), destination);
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ class Check {
     weights(weight, inner * padded(outputs));
     weights(bias, padded(outputs));
   }
-  // The 1x1 convolution of `step`, in floats or in bytes.
+  // The product of `step`, in floats or in integers.
   void pointwise(const Step& step) const {
     if (!is_rounded(step)) return product(step.weights, step.bias, step.in_channels, step.out_channels);
     need(!(has(step, kInt8) && has(step, kInt16)) && step.levels >= 1 && step.levels <= (has(step, kInt8) ? 255u : 32767u),
@@ -142,7 +142,9 @@ class Check {
     need(!has(step, kScaled) || (step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1), "settings");
     const bool plain = step.kind == Kind::kConv && step.kernel == 1 && step.stride == 1;
     need(is_rounded(step) || (step.levels == 0 && step.rounding == 0), "settings");
-    need(!is_rounded(step) || plain || step.kind == Kind::kExpandDepthwise, "settings");
+    const bool stem = step.kind == Kind::kStem && has(step, kInt16);
+    need(!is_rounded(step) || plain || stem || step.kind == Kind::kExpandDepthwise || step.kind == Kind::kLinear,
+         "settings");
     need(!has(step, kStored) || (is_rounded(step) && plain && !has(step, kScaled)), "settings");
     const bool depthwise = step.kind == Kind::kDepthwise || step.kind == Kind::kExpandDepthwise;
     need(!stores_integers(step) || (depthwise && !has(step, kSummed)), "settings");
@@ -153,6 +155,7 @@ class Check {
       case Kind::kStem:
         pixels(step);
         window(step);
+        if (is_rounded(step)) return pointwise(step);
         return product(step.weights, step.bias, std::uint64_t{step.kernel} * step.kernel * step.in_channels,
                        step.out_channels);
       case Kind::kConv:
@@ -190,7 +193,7 @@ class Check {
       case Kind::kLinear:
         need(step.in_channels == steps_[mean_].out_channels && pixels_in(step) == 1 && pixels_out(step) == 1,
              "sizes");
-        return product(step.weights, step.bias, step.in_channels, step.out_channels);
+        return pointwise(step);
     }
     need(false, "kinds");
   }

@@ -35,7 +35,7 @@ enum Flag : std::uint32_t {
   kResidual = 2,  // a map is added after the activation
   kSummed = 4,    // the sums of the output are wanted
   kInt8 = 8,      // the 1x1 convolution multiplies 8-bit integers
-  kInt16 = 16,    // the same with 16 bits
+  kInt16 = 16,    // the same with 16 bits; the first convolution too
   kStored = 32,   // its input was written as integers
   kStores8 = 64,  // a depthwise convolution writes 8-bit integers
   kStores16 = 128,
@@ -77,7 +77,8 @@ inline bool needs_rounding(const Step& step) { return is_rounded(step) && !has(s
 inline bool stores_integers(const Step& step) { return has(step, kStores8) || has(step, kStores16); }
 // 32-bit lanes that the inputs of one integer product fill.
 inline std::uint32_t integer_terms(const Step& step) {
-  return has(step, kInt16) ? (step.in_channels + 1) / 2 : (step.in_channels + 3) / 4;
+  const std::uint32_t inner = step.in_channels * (step.kind == Kind::kStem ? step.kernel * step.kernel : 1);
+  return has(step, kInt16) ? (inner + 1) / 2 : (inner + 3) / 4;
 }
 
 // Rows and columns of zeros that kernels of `step` read below and to the right of its input.

@@ -3,7 +3,7 @@
 
 #include "kernels.h"
 #include "mobile.h"
-#include "product.h"
+#include "stem.h"
 
 namespace ISA {
 namespace {
@@ -47,6 +47,8 @@ void mean_work(const Step& step, int block, const Place& place) {
   }
 }
 
+bool rounds_in(const Step& step, int phase) { return needs_rounding(step) && phase == 0; }
+
 int phases(const Step& step) {
   switch (step.kind) {
     case Kind::kStem: return 2;
@@ -54,6 +56,7 @@ int phases(const Step& step) {
     case Kind::kDepthwise:
     case Kind::kExpandDepthwise: return depthwise_phases(step);
     case Kind::kExcite: return 3;
+    case Kind::kLinear: return needs_rounding(step) ? 2 : 1;
     default: return 1;
   }
 }
@@ -61,11 +64,11 @@ int phases(const Step& step) {
 int items(const Step& step, int phase, const Place& place) {
   switch (step.kind) {
     case Kind::kStem: return stem_items(step, phase);
-    case Kind::kConv: return needs_rounding(step) && phase == 0 ? rounding_items(step) : conv_items(step, phase, place);
+    case Kind::kConv: return rounds_in(step, phase) ? rounding_items(step, place) : conv_items(step, phase, place);
     case Kind::kDepthwise:
     case Kind::kExpandDepthwise: return depthwise_items(step, phase, place);
     case Kind::kExcite: return excite_items(step, phase);
-    case Kind::kLinear: return linear_cut(step, place).groups;
+    case Kind::kLinear: return rounds_in(step, phase) ? rounding_items(step, place) : linear_cut(step, place).groups;
     default: return blocks_of(step.out_channels);
   }
 }
@@ -75,7 +78,8 @@ void work(const Step& step, int phase, int item, const Place& place, float* scra
     case Kind::kImage: return image_work(step, item, place);
     case Kind::kStem: return stem_work(step, phase, item, place, scratch);
     case Kind::kConv:
-      if (is_rounded(step)) return needs_rounding(step) && phase == 0 ? rounding_work(step, item, place) : conv_integers(step, item, place);
+      if (rounds_in(step, phase)) return rounding_work(step, item, place);
+      if (is_rounded(step)) return integer_work(step, item, place);
       return conv_work(step, phase, item, place, scratch);
     case Kind::kDepthwise:
     case Kind::kExpandDepthwise: return depthwise_work(step, phase, item, place, scratch);
@@ -83,7 +87,9 @@ void work(const Step& step, int phase, int item, const Place& place, float* scra
     case Kind::kExcite: return excite_work(step, phase, item, place);
     case Kind::kMaxPool: return max_pool_work(step, item, place);
     case Kind::kMean: return mean_work(step, item, place);
-    case Kind::kLinear: return linear_work(step, item, place);
+    case Kind::kLinear:
+      if (rounds_in(step, phase)) return rounding_work(step, item, place);
+      return is_rounded(step) ? integer_work(step, item, place) : linear_work(step, item, place);
   }
 }
 
