@@ -73,28 +73,38 @@ constexpr DepthwiseTable kDepthwiseTiles = [] {
   return table;
 }();
 
-// `count` outputs from rows of `width` pixels, `pad` columns of zeros before them and as many as needed behind.
-template <Form F>
-inline void depthwise_row(const Window& window, int width, int pad, int count, std::uint8_t* out) {
-  const int stride = window.stride, kernel = window.kernel;
-  const auto edge = [&](int x) {
-    const int at = x * stride - pad, left = at < 0 ? -at : 0;
-    depthwise_tile<F, 1, 1>(window, at, left, at + kernel > width ? width - at : kernel, out + x * bytes_of(F));
-  };
+// How a row of `count` outputs is cut: those whose windows reach over an edge one by one, the others into tiles.
+// `pad` columns of zeros come before the `width` pixels of a row, and as many as needed behind.
+struct Line {
+  int width, pad, count, begin, end, parts;
+  Parts lengths;
+};
+
+inline Line line_of(int kernel, int stride, int width, int pad, int count) {
   int begin = (pad + stride - 1) / stride;
   if (begin > count) begin = count;
   int end = width + pad >= kernel ? (width + pad - kernel) / stride + 1 : 0;
   end = end > count ? count : end < begin ? begin : end;
-  for (int x = 0; x < begin; ++x) edge(x);
-  const int most = stride <= 2 ? kLongest : 1;
-  const int parts = (end - begin + most - 1) / most;
+  const int most = stride <= 2 ? kLongest : 1, parts = (end - begin + most - 1) / most;
+  return {width, pad, count, begin, end, parts, Parts(end - begin, parts ? parts : 1)};
+}
+
+template <Form F>
+inline void depthwise_row(const Window& window, const Line& line, std::uint8_t* out) {
+  const int stride = window.stride, kernel = window.kernel;
+  const auto edge = [&](int x) {
+    const int at = x * stride - line.pad, left = at < 0 ? -at : 0;
+    const int right = at + kernel > line.width ? line.width - at : kernel;
+    depthwise_tile<F, 1, 1>(window, at, left, right, out + x * bytes_of(F));
+  };
+  for (int x = 0; x < line.begin; ++x) edge(x);
   const DepthwiseTile* const tiles = kDepthwiseTiles<F>.at[stride == 2];
-  for (int part = 0; part < parts; ++part) {
-    const int x = begin + static_cast<int>(part_begin(end - begin, parts, part));
-    const int next = begin + static_cast<int>(part_begin(end - begin, parts, part + 1));
-    tiles[next - x - 1](window, std::ptrdiff_t{x} * stride - pad, 0, kernel, out + x * bytes_of(F));
+  for (int part = 0, x = line.begin; part < line.parts; ++part) {
+    const int length = static_cast<int>(line.lengths.length(part));
+    tiles[length - 1](window, std::ptrdiff_t{x} * stride - line.pad, 0, kernel, out + x * bytes_of(F));
+    x += length;
   }
-  for (int x = end; x < count; ++x) edge(x);
+  for (int x = line.end; x < line.count; ++x) edge(x);
 }
 
 }  // namespace

@@ -176,14 +176,33 @@ inline const TileTable<IntegerTile>& integer_tiles(const Step& step) {
 
 // ---- Rounding of inputs.
 
-TRISCALE_INLINE float least(Vec value) {
+// The least lane of each of P vectors, in the first P lanes.
+template <int P>
+TRISCALE_INLINE Vec least_of_pixels(const Vec (&value)[P]) {
 #if defined(__AVX512F__)
-  return _mm512_reduce_min_ps(value);
-#else
-  float result = value[0];
-  for (int lane = 1; lane < W; ++lane) result = result < value[lane] ? result : value[lane];
-  return result;
+  if constexpr (P == 8) {
+    // Halves of two vectors become one, and so on, until every lane is of another vector.
+    const auto both = [](Vec a, Vec b) __attribute__((always_inline)) {
+      return minimum(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    };
+    const auto quarters = [](Vec a, Vec b) __attribute__((always_inline)) {
+      return minimum(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    };
+    const Vec a = quarters(both(value[0], value[2]), both(value[4], value[6]));
+    const Vec b = quarters(both(value[1], value[3]), both(value[5], value[7]));
+    const Vec pairs = minimum(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));  // a, b, a, b in each quarter
+    const __m512d wide = _mm512_castps_pd(pairs);
+    const Vec whole = minimum(pairs, _mm512_castpd_ps(_mm512_permute_pd(wide, 0x55)));
+    return _mm512_maskz_compress_ps(0x3333, whole);
+  }
+  if constexpr (P == 1) return splat(_mm512_reduce_min_ps(value[0]));
 #endif
+  Vec result{};
+  for (int p = 0; p < P; ++p) {
+    result[p] = value[p][0];
+    for (int lane = 1; lane < W; ++lane) result[p] = result[p] < value[p][lane] ? result[p] : value[p][lane];
+  }
+  return result;
 }
 
 inline int rounding_items(const Step& step, const Place& place) {
@@ -211,16 +230,13 @@ inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, cons
         high[i] = maximum(high[i], now);
       });
     }
-  Vec inverse[P], shift[P];
-  unrolled<P>([&](auto p) __attribute__((always_inline)) {
-    constexpr int i = decltype(p)::value;
-    const float begin = least(low[i]), range = -least(-high[i]) - begin;
-    const float unit = range > 1e-30f ? range / levels : 1.0f;
-    ranges[pixel + i] = unit;
-    ranges[plane / 16 + pixel + i] = begin;
-    inverse[i] = splat(1.0f / unit);
-    shift[i] = splat(-begin / unit);
-  });
+  // One lane a pixel: divisions are slow.
+  unrolled<P>([&](auto p) __attribute__((always_inline)) { high[decltype(p)::value] = -high[decltype(p)::value]; });
+  const Vec lows = least_of_pixels<P>(low), range = -least_of_pixels<P>(high) - lows;
+  const Vec one = splat(1.0f), unit = range > 1e-30f ? range / levels : one, inverse = one / unit;
+  const Vec shift = -lows * inverse;
+  std::memcpy(ranges + pixel, &unit, P * sizeof(float));
+  std::memcpy(ranges + plane / 16 + pixel, &lows, P * sizeof(float));
   from = in + pixel * 16;
   std::uint8_t* bytes = to.values + pixel * kPixel;
   for (int channel = 0; channel < blocks * 16; channel += 16, from += plane, bytes += to.plane)
@@ -229,7 +245,7 @@ inline void round_pixels(const float* in, std::ptrdiff_t plane, int blocks, cons
       unrolled<P>([&](auto p) __attribute__((always_inline)) {
         constexpr int i = decltype(p)::value;
         store_rounded<Wide>(bytes + i * kPixel + s * (kPixel / 16),
-                            load(from + i * 16 + s) * balanced * inverse[i] + shift[i]);
+                            load(from + i * 16 + s) * balanced * splat(inverse[i]) + splat(shift[i]));
       });
     }
 }

@@ -56,18 +56,24 @@ inline std::size_t depthwise_scratch(const Step& step) {
   return widens(step) ? bands_of(step, 1).width * (ring_floats(step) + wide_floats(step)) : 0;
 }
 
-// One row of outputs of one block, its activation and its sums. `row(y)` is where row y of the input begins.
-template <typename Row>
-inline void depthwise_out(const Step& step, int block, int y, int width, int pad, const Place& place, float* sums,
-                          const Row& row) {
-  const float* rows[kLargestKernel];
-  const int kernel = static_cast<int>(step.kernel), top = y * static_cast<int>(step.stride) - static_cast<int>(step.pad_top);
-  const int height = static_cast<int>(step.in_height), count = static_cast<int>(step.out_width);
-  const int begin = top < 0 ? -top : 0, end = top + kernel > height ? height - top : kernel;
-  for (int tap = begin; tap < end; ++tap) rows[tap] = row(top + tap);
+// The taps of row `y` of the outputs that lie on the map.
+struct Taps {
+  int top, begin, end;
+};
+
+inline Taps taps_of(const Step& step, int y) {
+  const int kernel = static_cast<int>(step.kernel), height = static_cast<int>(step.in_height);
+  const int top = y * static_cast<int>(step.stride) - static_cast<int>(step.pad_top);
+  return {top, top < 0 ? -top : 0, top + kernel > height ? height - top : kernel};
+}
+
+// One row of outputs of one block, its activation and its sums, from the input's `rows` under each tap.
+inline void depthwise_out(const Step& step, int block, int y, const Taps& taps, const float* const* rows,
+                          const Line& line, const Place& place, float* sums) {
+  const int kernel = static_cast<int>(step.kernel), count = static_cast<int>(step.out_width);
   const Window window{rows,
-                      begin,
-                      end,
+                      taps.begin,
+                      taps.end,
                       kernel,
                       static_cast<int>(step.stride),
                       place.program->at(step.weights2) + std::ptrdiff_t{block} * kernel * kernel * 16,
@@ -77,22 +83,31 @@ inline void depthwise_out(const Step& step, int block, int y, int width, int pad
   const std::ptrdiff_t pixel = block * pixels_out(step) + std::ptrdiff_t{y} * count;
   auto* const bytes = reinterpret_cast<std::uint8_t*>(place.arena + step.output);
   if (has(step, triscale::kStores8))
-    return depthwise_row<Form::kBytes>(window, width, pad, count, bytes + pixel * bytes_of(Form::kBytes));
+    return depthwise_row<Form::kBytes>(window, line, bytes + pixel * bytes_of(Form::kBytes));
   if (has(step, triscale::kStores16))
-    return depthwise_row<Form::kWords>(window, width, pad, count, bytes + pixel * bytes_of(Form::kWords));
-  depthwise_row<Form::kFloats>(window, width, pad, count, bytes + pixel * bytes_of(Form::kFloats));
+    return depthwise_row<Form::kWords>(window, line, bytes + pixel * bytes_of(Form::kWords));
+  depthwise_row<Form::kFloats>(window, line, bytes + pixel * bytes_of(Form::kFloats));
   float* const out = place.arena + step.output + pixel * 16;
   const int left = beyond_bounds(step.after);
   if (left != kIdentity || sums) finish({left, 0}, out, out, count, nullptr, sums);
+}
+
+inline Line line_of(const Step& step, std::ptrdiff_t width, int pad) {
+  return line_of(static_cast<int>(step.kernel), static_cast<int>(step.stride), static_cast<int>(width), pad,
+                 static_cast<int>(step.out_width));
 }
 
 // The rows of one band of one group, from the map as it is.
 inline void depthwise_band(const Step& step, int block, int begin, int end, const Place& place, float* sums) {
   const std::ptrdiff_t width = step.in_width;
   const float* const in = place.arena + step.input + block * pixels_in(step) * 16;
-  for (int y = begin; y < end; ++y)
-    depthwise_out(step, block, y, static_cast<int>(width), static_cast<int>(step.pad_left), place, sums,
-                  [&](int row) { return in + row * width * 16; });
+  const Line line = line_of(step, width, static_cast<int>(step.pad_left));
+  const float* rows[kLargestKernel];
+  for (int y = begin; y < end; ++y) {
+    const Taps taps = taps_of(step, y);
+    for (int tap = taps.begin; tap < taps.end; ++tap) rows[tap] = in + (taps.top + tap) * width * 16;
+    depthwise_out(step, block, y, taps, rows, line, place, sums);
+  }
 }
 
 // One row of the widened map by integers, for `blocks` blocks.
@@ -144,15 +159,21 @@ inline void widened_band(const Step& step, int block, int blocks, int begin, int
         finish({static_cast<int>(step.activation), 0}, wide + b * wide_plane + row * width * 16,
                place_of(b, next + row) + left * 16, static_cast<int>(width), nullptr, nullptr);
   };
+  const Line line = line_of(step, padded, 0);
+  const float* under[kLargestKernel];
   int next = first, y = begin;
   while (y < end) {
     const int rows = at_once < last - next ? at_once : last - next;
     widen(next, rows);
     next += rows;
-    for (; y < end && (next == last || y * stride - top + kernel <= next); ++y)
-      for (int b = 0; b < blocks; ++b)
-        depthwise_out(step, block + b, y, static_cast<int>(padded), 0, place, sums ? sums + b * 16 : nullptr,
-                      [&](int row) { return place_of(b, row); });
+    for (; y < end && (next == last || y * stride - top + kernel <= next); ++y) {
+      const Taps taps = taps_of(step, y);
+      for (int b = 0; b < blocks; ++b) {
+        for (int tap = taps.begin, at = (taps.top + tap) % ring; tap < taps.end; ++tap, at = at + 1 < ring ? at + 1 : 0)
+          under[tap] = rings + b * ring_plane + at * padded * 16;
+        depthwise_out(step, block + b, y, taps, under, line, place, sums ? sums + b * 16 : nullptr);
+      }
+    }
   }
 }
 

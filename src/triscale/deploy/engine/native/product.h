@@ -61,13 +61,14 @@ template <typename TileAt>
 inline void tiles_of(const int* tallest, std::ptrdiff_t begin, std::ptrdiff_t end, int block, int blocks,
                      const Destination& destination, const TileAt& tile_at) {
   const std::ptrdiff_t total = end - begin, parts = (total + tallest[blocks - 1] - 1) / tallest[blocks - 1];
+  const Parts lengths(total, parts);
   std::ptrdiff_t unfinished = begin;
-  for (std::ptrdiff_t part = 0; part < parts; ++part) {
-    const std::ptrdiff_t from = begin + part_begin(total, parts, part), to = begin + part_begin(total, parts, part + 1);
-    tile_at(from, static_cast<int>(to - from));
-    if (to - unfinished < kRun && to < end) continue;
-    destination.finish_pixels(block, blocks, unfinished, to);
-    unfinished = to;
+  for (std::ptrdiff_t part = 0, at = begin; part < parts; ++part) {
+    tile_at(at, static_cast<int>(lengths.length(part)));
+    at += lengths.length(part);
+    if (at - unfinished < kRun && at < end) continue;
+    destination.finish_pixels(block, blocks, unfinished, at);
+    unfinished = at;
   }
 }
 
