@@ -36,8 +36,10 @@ struct AsWord {
   float scale() const { return units; }
   std::int16_t operator()(float value) const {
     value = value < most ? value : most;
-    value = value > -most ? value : -most;
-    return static_cast<std::int16_t>(static_cast<std::int32_t>(value + (value < 0 ? -0.5f : 0.5f)));
+    value = (value > -most ? value : -most) + 12582912.0f;  // 1.5 * 2^23: the integer is in the low bits
+    std::int32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return static_cast<std::int16_t>(bits);
   }
 };
 
